@@ -1,0 +1,3 @@
+//! Corefile and TOML to typed, validated configuration.
+
+#![forbid(unsafe_code)]

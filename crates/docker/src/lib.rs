@@ -1,0 +1,3 @@
+//! Docker Engine containers to record changes.
+
+#![forbid(unsafe_code)]

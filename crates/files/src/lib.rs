@@ -1,0 +1,3 @@
+//! Hosts files to record changes.
+
+#![forbid(unsafe_code)]

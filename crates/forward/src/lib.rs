@@ -1,0 +1,3 @@
+//! Upstreams, health, retry and cache.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! DNS names, queries and responses in wire form.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Listeners, stages and limits.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The record table: rows, layers, snapshots, lookup.
+
+#![forbid(unsafe_code)]

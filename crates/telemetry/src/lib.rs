@@ -1,0 +1,3 @@
+//! Logs, metrics and admin HTTP.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Fakes and the binary under test, for tests only.
+
+#![forbid(unsafe_code)]
