@@ -1,5 +1,9 @@
 //! The OPT pseudo-record (RFC 6891).
 
+use crate::Ede;
+use crate::Rcode;
+use crate::Rtype;
+
 /// Option code of edns-tcp-keepalive (RFC 7828 §3.1).
 pub const OPTION_TCP_KEEPALIVE: u16 = 11;
 
@@ -21,6 +25,17 @@ pub struct Edns<'a> {
     pub options: EdnsOptions<'a>,
 }
 
+/// What the OPT of a response says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EdnsReply<'a> {
+    /// Largest UDP payload this server takes, in octets.
+    pub udp_payload: u16,
+    /// Extended error and its text, at most 255 octets of it.
+    pub ede: Option<(Ede, &'a str)>,
+    /// Idle time of the connection in units of 100 ms (RFC 7828 §3.1).
+    pub tcp_keepalive: Option<u16>,
+}
+
 /// The options of an OPT record, in wire form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EdnsOptions<'a>(&'a [u8]);
@@ -39,6 +54,54 @@ impl<'a> Edns<'a> {
             dnssec_ok: high & 0x80 != 0,
             options: EdnsOptions::read(rdata)?,
         })
+    }
+}
+
+// === impl EdnsReply ===
+
+impl EdnsReply<'_> {
+    /// This, without the text of the error if the OPT has to do with `room`
+    /// octets and cannot.
+    pub(crate) fn fitted(&self, room: usize) -> Self {
+        if self.wire_len() <= room {
+            return *self;
+        }
+        Self {
+            ede: self.ede.map(|(ede, _)| (ede, "")),
+            ..*self
+        }
+    }
+
+    /// Octets of the OPT.
+    pub(crate) fn wire_len(&self) -> usize {
+        let ede = self.ede.map_or(0, |(_, text)| 6 + ede_text(text).len());
+        11 + ede + self.tcp_keepalive.map_or(0, |_| 6)
+    }
+
+    /// Appends the OPT.
+    pub(crate) fn write_to(&self, out: &mut Vec<u8>, rcode: Rcode, dnssec_ok: bool) {
+        out.push(0);
+        out.extend_from_slice(&Rtype::OPT.0.to_be_bytes());
+        out.extend_from_slice(&self.udp_payload.to_be_bytes());
+        // RFC 6891 §6.1.3: upper bits of the RCODE, version 0, DO, zero. The
+        // DO bit is echoed (RFC 3225 §3).
+        out.push(u8::try_from(rcode.0 >> 4 & 0xff).unwrap_or(0));
+        out.extend_from_slice(&[0, u8::from(dnssec_ok) << 7, 0]);
+        let length = u16::try_from(self.wire_len() - 11).unwrap_or(0);
+        out.extend_from_slice(&length.to_be_bytes());
+        if let Some(timeout) = self.tcp_keepalive {
+            out.extend_from_slice(&OPTION_TCP_KEEPALIVE.to_be_bytes());
+            out.extend_from_slice(&[0, 2]);
+            out.extend_from_slice(&timeout.to_be_bytes());
+        }
+        if let Some((ede, text)) = self.ede {
+            let text = ede_text(text);
+            out.extend_from_slice(&OPTION_EDE.to_be_bytes());
+            let length = u16::try_from(2 + text.len()).unwrap_or(2);
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(&ede.0.to_be_bytes());
+            out.extend_from_slice(text);
+        }
     }
 }
 
@@ -79,6 +142,16 @@ fn split_option(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let (data, rest) = tail.split_at_checked(usize::from(u16::from_be_bytes([l0, l1])))?;
     Some((u16::from_be_bytes([c0, c1]), data, rest))
 }
+
+/// As much of an error text as is sent, in whole characters (RFC 8914 §2: it
+/// is UTF-8).
+fn ede_text(text: &str) -> &[u8] {
+    let (head, _) = text.split_at(text.floor_char_boundary(MAX_EDE_TEXT));
+    head.as_bytes()
+}
+
+/// Most octets of the text of an extended error.
+const MAX_EDE_TEXT: usize = 255;
 
 #[cfg(test)]
 mod tests {

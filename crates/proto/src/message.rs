@@ -1,5 +1,8 @@
 //! Reading a response from elsewhere, and keeping it as octets.
 
+mod expand;
+mod reorder;
+
 use crate::Class;
 use crate::Ede;
 use crate::Edns;
@@ -12,6 +15,7 @@ use crate::Qname;
 use crate::Rcode;
 use crate::Rtype;
 use crate::query::RawRecord;
+use crate::query::skip_name;
 
 /// A response as it came, its records located and its OPT taken out.
 ///
@@ -259,8 +263,10 @@ impl Message {
             counts[span.section as usize] += 1;
         }
         for (index, count) in counts.into_iter().enumerate() {
-            let at = 6 + 2 * index;
-            self.wire[at..at + 2].copy_from_slice(&count.to_be_bytes());
+            let at = HEADER_LEN - 6 + 2 * index;
+            if let Some(octets) = self.wire.get_mut(at..at + 2) {
+                octets.copy_from_slice(&count.to_be_bytes());
+            }
         }
     }
 }
@@ -280,8 +286,10 @@ impl<'a> Record<'a> {
             .unwrap_or_default()
     }
 
-    /// The name that the data begins with: what a CNAME, NS or PTR points to.
+    /// The name that the data begins with: what a CNAME, NS or PTR points to;
+    /// `None` if it does not end within the data (RFC 9267 §5).
     pub fn rdata_name(&self) -> Option<Name> {
+        skip_name(self.message, self.rdata_at).filter(|&end| end <= self.end)?;
         read_name(self.message, self.rdata_at)
     }
 
@@ -334,7 +342,8 @@ fn question_end(wire: &[u8], count: u16) -> Result<usize, MessageError> {
 ///
 /// The OPT is taken out by ending the message before it. What stands behind
 /// an OPT goes with it: additional data that nothing depends on, or a
-/// signature of the hop (TSIG, SIG(0)).
+/// signature of the hop (TSIG, SIG(0)). RFC 6891 §6.1.1: there is one OPT, in
+/// the additional section, owned by the root.
 fn walk(wire: &[u8], start: usize, counts: [u8; 6]) -> Option<Walk> {
     let [a0, a1, n0, n1, r0, r1] = counts;
     let mut walk = Walk::default();
@@ -346,17 +355,14 @@ fn walk(wire: &[u8], start: usize, counts: [u8; 6]) -> Option<Walk> {
     ] {
         for _ in 0..count {
             let record = RawRecord::read(wire, at)?;
-            if record.rtype == Rtype::OPT && section == Section::Additional {
-                let edns = Edns::read(record.class.0, record.ttl, record.rdata);
-                if walk.edns {
+            if record.rtype == Rtype::OPT {
+                if walk.edns || !record.root_owner || section != Section::Additional {
                     return None;
                 }
                 walk.edns = true;
-                walk.extended_rcode = edns.map_or(0, |edns| edns.extended_rcode);
-                walk.ede = edns.and_then(|edns| {
-                    let code = edns.options.find(OPTION_EDE)?.first_chunk::<2>()?;
-                    Some(Ede(u16::from_be_bytes(*code)))
-                });
+                // The code counts even where the options are malformed.
+                walk.extended_rcode = record.ttl.to_be_bytes()[0];
+                walk.ede = read_ede(&record);
             } else if !walk.edns {
                 walk.spans.push(Span {
                     start: u16::try_from(at).ok()?,
@@ -371,12 +377,21 @@ fn walk(wire: &[u8], start: usize, counts: [u8; 6]) -> Option<Walk> {
     Some(walk)
 }
 
+/// The first extended error of an OPT.
+fn read_ede(opt: &RawRecord<'_>) -> Option<Ede> {
+    let edns = Edns::read(opt.class.0, opt.ttl, opt.rdata)?;
+    let code = edns.options.find(OPTION_EDE)?.first_chunk::<2>()?;
+    Some(Ede(u16::from_be_bytes(*code)))
+}
+
 /// Reads a name that may be compressed. Each pointer has to point before the
-/// labels it ends, so the walk ends.
+/// labels it ends, so the walk ends; a name of 127 labels has no use for more
+/// than [`MAX_POINTERS`], so it ends soon (RFC 9267 §2).
 fn read_name(message: &[u8], at: usize) -> Option<Name> {
     let mut wire = Vec::with_capacity(64);
     let mut next = at;
     let mut limit = at;
+    let mut pointers = 0;
     loop {
         let length = *message.get(next)?;
         match length {
@@ -392,7 +407,8 @@ fn read_name(message: &[u8], at: usize) -> Option<Name> {
             0xc0.. => {
                 let low = *message.get(next + 1)?;
                 let target = usize::from(u16::from_be_bytes([length & 0x3f, low]));
-                if target >= limit {
+                pointers += 1;
+                if !(HEADER_LEN..limit).contains(&target) || pointers > MAX_POINTERS {
                     return None;
                 }
                 limit = target;
@@ -405,6 +421,9 @@ fn read_name(message: &[u8], at: usize) -> Option<Name> {
         }
     }
 }
+
+/// Most compression pointers that are followed for one name.
+const MAX_POINTERS: usize = 127;
 
 #[cfg(test)]
 mod tests;

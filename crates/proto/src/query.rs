@@ -220,7 +220,7 @@ impl<'a> Query<'a> {
         if flags.opcode() != Opcode::QUERY {
             return Err(answer(Rcode::NOTIMP));
         }
-        Self::read_body(message, body, id, flags, counts).ok_or(answer(Rcode::FORMERR))
+        Self::read_body(message, body, id, flags, counts).ok_or_else(|| answer(Rcode::FORMERR))
     }
 
     /// Reads what follows the header; `None` is a format error.
@@ -329,7 +329,8 @@ impl<'a> RawRecord<'a> {
 }
 
 /// Where the name at `at` ends. A pointer ends it and has to point back
-/// (RFC 1035 §4.1.4: to a prior occurrence).
+/// (RFC 1035 §4.1.4: to a prior occurrence), though not into the header, which
+/// holds no name and differs from hop to hop (RFC 9267 §2).
 pub(crate) fn skip_name(message: &[u8], at: usize) -> Option<usize> {
     let mut next = at;
     loop {
@@ -340,7 +341,7 @@ pub(crate) fn skip_name(message: &[u8], at: usize) -> Option<usize> {
             0xc0.. => {
                 let low = *message.get(next + 1)?;
                 let target = usize::from(u16::from_be_bytes([length & 0x3f, low]));
-                return (target < at).then_some(next + 2);
+                return (HEADER_LEN..at).contains(&target).then_some(next + 2);
             }
             64..=0xbf => return None,
         }

@@ -1,12 +1,11 @@
 //! Writing a response.
 
-use crate::Ede;
+use crate::EdnsReply;
 use crate::Flags;
 use crate::HEADER_LEN;
+use crate::MAX_NAME;
 use crate::Message;
 use crate::Name;
-use crate::OPTION_EDE;
-use crate::OPTION_TCP_KEEPALIVE;
 use crate::Query;
 use crate::Rcode;
 use crate::Rtype;
@@ -23,17 +22,6 @@ pub struct ResponseHead {
     pub recursion_available: bool,
     /// AD: the upstream that is trusted says it validated.
     pub authentic_data: bool,
-}
-
-/// What the OPT of a response says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EdnsReply<'a> {
-    /// Largest UDP payload this server takes, in octets.
-    pub udp_payload: u16,
-    /// Extended error and its text, at most 255 octets of it.
-    pub ede: Option<(Ede, &'a str)>,
-    /// Idle time of the connection in units of 100 ms (RFC 7828 §3.1).
-    pub tcp_keepalive: Option<u16>,
 }
 
 /// The SOA that negative answers about local names carry.
@@ -56,8 +44,12 @@ pub struct Soa {
 pub struct ResponseWriter<'b> {
     /// The response so far.
     out: &'b mut Vec<u8>,
-    /// Most octets of records and what is before them.
+    /// Most octets of the whole response.
     limit: usize,
+    /// Octets of it that are set aside for the OPT.
+    reserve: usize,
+    /// Octets of the query name.
+    qname_length: usize,
     /// Records in each section.
     counts: [u16; 3],
     /// Whether a record was left out.
@@ -77,11 +69,19 @@ impl ResponseHead {
         }
     }
 
-    /// The flags of a response to a query with `flags`.
-    fn flags(self, flags: Flags) -> u16 {
+    /// The flags of a response to a query with `flags`, that has an OPT or
+    /// has none.
+    fn flags(self, flags: Flags, edns: bool) -> u16 {
+        // RFC 6895 §2.3: a code above 15 needs an OPT. Its lower bits alone
+        // are another code: BADVERS would read NOERROR.
+        let rcode = if self.rcode.0 > 15 && !edns {
+            Rcode::SERVFAIL
+        } else {
+            self.rcode
+        };
         // RFC 1035 §4.1.1 and RFC 4035 §3.2.2: opcode, RD and CD are echoed.
         let echoed = flags.0 & (0x7800 | Flags::RECURSION_DESIRED | Flags::CHECKING_DISABLED);
-        let mut bits = Flags::RESPONSE | echoed | self.rcode.0 & 0x0f;
+        let mut bits = Flags::RESPONSE | echoed | rcode.0 & 0x0f;
         for (set, bit) in [
             (self.authoritative, Flags::AUTHORITATIVE),
             (self.recursion_available, Flags::RECURSION_AVAILABLE),
@@ -109,19 +109,14 @@ impl<'b> ResponseWriter<'b> {
         limit: usize,
         edns: &EdnsReply<'_>,
     ) -> Self {
-        out.clear();
-        out.extend_from_slice(&query.id.to_be_bytes());
-        out.extend_from_slice(&head.flags(query.flags).to_be_bytes());
-        out.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
-        out.extend_from_slice(query.question);
-        let reserve = if query.edns.is_some() {
-            edns.wire_len()
-        } else {
-            0
-        };
+        let limit = limit.min(MAX_MESSAGE);
+        begin(out, query, head.flags(query.flags, query.edns.is_some()));
+        let reserve = opt_reserve(query, edns, limit.saturating_sub(out.len()));
         Self {
             out,
-            limit: limit.saturating_sub(reserve),
+            limit,
+            reserve,
+            qname_length: query.qname.as_wire().len(),
             counts: [0; 3],
             full: false,
         }
@@ -132,15 +127,17 @@ impl<'b> ResponseWriter<'b> {
     /// it does not fit.
     pub fn record(&mut self, section: Section, owner: u16, record: &[u8]) -> Option<u16> {
         let start = self.out.len();
-        if self.full || start + 2 + record.len() > self.limit {
+        // RFC 1035 §4.1.4: an offset has 14 bits; what stands behind cannot
+        // be pointed to.
+        if owner > MAX_OFFSET {
             self.overflow(section);
             return None;
         }
-        // RFC 1035 §4.1.4: a pointer is two set bits and an offset.
-        self.out
-            .extend_from_slice(&(0xc000 | owner & 0x3fff).to_be_bytes());
+        if !self.claim(section, 2 + record.len()) {
+            return None;
+        }
+        self.out.extend_from_slice(&pointer(owner));
         self.out.extend_from_slice(record);
-        self.counts[section as usize] += 1;
         u16::try_from(start + 12).ok()
     }
 
@@ -153,15 +150,11 @@ impl<'b> ResponseWriter<'b> {
         ttl: u32,
         rdata: &[u8],
     ) {
-        let length = owner.as_wire().len() + 10 + rdata.len();
-        let Some(rdata_length) = u16::try_from(rdata.len())
-            .ok()
-            .filter(|_| self.out.len() + length <= self.limit)
-        else {
+        let Ok(rdata_length) = u16::try_from(rdata.len()) else {
             self.overflow(section);
             return;
         };
-        if self.full {
+        if !self.claim(section, owner.as_wire().len() + 10 + rdata.len()) {
             return;
         }
         self.out.extend_from_slice(owner.as_wire());
@@ -170,42 +163,57 @@ impl<'b> ResponseWriter<'b> {
         self.out.extend_from_slice(&ttl.to_be_bytes());
         self.out.extend_from_slice(&rdata_length.to_be_bytes());
         self.out.extend_from_slice(rdata);
-        self.counts[section as usize] += 1;
     }
 
     /// Appends the SOA of a negative answer to the authority section
     /// (RFC 2308 §3).
     pub fn soa(&mut self, soa: Soa) {
-        let apex = Self::QNAME + u16::try_from(soa.apex_offset).unwrap_or(0);
-        let pointer = (0xc000 | apex & 0x3fff).to_be_bytes();
-        let mut record = Vec::with_capacity(48);
-        record.extend_from_slice(&Rtype::SOA.0.to_be_bytes());
-        record.extend_from_slice(&[0, 1]);
-        record.extend_from_slice(&soa.negative_ttl.to_be_bytes());
-        record.extend_from_slice(&[0, 35]);
-        // MNAME is the apex, RNAME is hostmaster at the apex.
-        record.extend_from_slice(&pointer);
-        record.extend_from_slice(b"\x0ahostmaster");
-        record.extend_from_slice(&pointer);
-        for field in [soa.serial, 7200, 1800, 86400, soa.negative_ttl] {
-            record.extend_from_slice(&field.to_be_bytes());
+        let apex_length = self.qname_length.saturating_sub(soa.apex_offset);
+        // MNAME is the apex, RNAME is hostmaster at the apex, or the apex
+        // where that would be too long a name.
+        let mailbox: &[u8] = if apex_length + HOSTMASTER.len() > MAX_NAME {
+            b""
+        } else {
+            HOSTMASTER
+        };
+        let rdata_length = 2 + mailbox.len() + 2 + 20;
+        if !self.claim(Section::Authority, 2 + 10 + rdata_length) {
+            return;
         }
-        self.record(Section::Authority, apex, &record);
+        let apex = pointer(Self::QNAME + u16::try_from(soa.apex_offset).unwrap_or(0));
+        self.out.extend_from_slice(&apex);
+        self.out.extend_from_slice(&Rtype::SOA.0.to_be_bytes());
+        self.out.extend_from_slice(&[0, 1]);
+        self.out.extend_from_slice(&soa.negative_ttl.to_be_bytes());
+        self.out
+            .extend_from_slice(&u16::try_from(rdata_length).unwrap_or(0).to_be_bytes());
+        self.out.extend_from_slice(&apex);
+        self.out.extend_from_slice(mailbox);
+        self.out.extend_from_slice(&apex);
+        for field in [soa.serial, 7200, 1800, 86400, soa.negative_ttl] {
+            self.out.extend_from_slice(&field.to_be_bytes());
+        }
     }
 
     /// Ends the response: counts, and an OPT if the query has one.
     pub fn finish(self, query: &Query<'_>, rcode: Rcode, edns: &EdnsReply<'_>) {
-        let mut counts = self.counts;
-        if query.edns.is_some() {
-            edns.write_to(self.out, rcode, query.dnssec_ok());
-            counts[2] += 1;
-        }
-        write_counts(self.out, counts);
+        end(self.out, query, rcode, edns, self.counts, self.limit);
     }
 
     /// Whether a record was left out so far.
     pub fn is_full(&self) -> bool {
         self.full
+    }
+
+    /// Counts a record of `length` octets if it fits; if not, notes that it
+    /// is left out.
+    fn claim(&mut self, section: Section, length: usize) -> bool {
+        if self.full || self.out.len() + length + self.reserve > self.limit {
+            self.overflow(section);
+            return false;
+        }
+        self.counts[section as usize] += 1;
+        true
     }
 
     /// Notes that a record did not fit.
@@ -216,17 +224,18 @@ impl<'b> ResponseWriter<'b> {
         }
     }
 
-    /// Writes a response that is a header and the question, if any.
+    /// Writes a response that is a header alone, to what could not be read.
     pub fn bare(out: &mut Vec<u8>, id: u16, flags: Flags, rcode: Rcode) {
         out.clear();
         out.extend_from_slice(&id.to_be_bytes());
-        out.extend_from_slice(&ResponseHead::new(rcode).flags(flags).to_be_bytes());
+        let flags = ResponseHead::new(rcode).flags(flags, false);
+        out.extend_from_slice(&flags.to_be_bytes());
         out.extend_from_slice(&[0; 8]);
     }
 
     /// Writes a response that passes on a message from an upstream: its
     /// records as they are, under the id, question, RD, CD and OPT of this
-    /// hop.
+    /// hop. Where the records do not fit, the additional ones go first.
     pub fn relay(
         out: &mut Vec<u8>,
         query: &Query<'_>,
@@ -235,45 +244,24 @@ impl<'b> ResponseWriter<'b> {
         limit: usize,
         edns: &EdnsReply<'_>,
     ) {
-        out.clear();
-        let reserve = if query.edns.is_some() {
-            edns.wire_len()
-        } else {
-            0
-        };
-        let limit = limit.saturating_sub(reserve);
+        let limit = limit.min(MAX_MESSAGE);
         let upstream_truncated = message.flags().0 & Flags::TRUNCATED;
-        let flags = head.flags(query.flags) | upstream_truncated;
-        out.extend_from_slice(&query.id.to_be_bytes());
-        out.extend_from_slice(&flags.to_be_bytes());
-        out.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
-        out.extend_from_slice(query.question);
+        let flags = head.flags(query.flags, query.edns.is_some()) | upstream_truncated;
+        begin(out, query, flags);
+        let reserve = opt_reserve(query, edns, limit.saturating_sub(out.len()));
         let mut counts = [0u16; 3];
         // Offsets within the records hold only under a question of the same
         // length; without one there is nothing to pass on.
         if message.question_end() == out.len() {
-            let mut end = message.question_end();
-            for (next, section) in message.ends() {
-                if next > limit {
-                    if section != Section::Additional {
-                        set_truncated(out);
-                    }
-                    break;
-                }
-                end = next;
-                counts[section as usize] += 1;
+            let cut = cut(message, limit.saturating_sub(reserve));
+            if cut.truncated {
+                set_truncated(out);
             }
-            let records = message
-                .wire()
-                .get(message.question_end()..end)
-                .unwrap_or_default();
-            out.extend_from_slice(records);
+            let records = message.wire().get(message.question_end()..cut.end);
+            out.extend_from_slice(records.unwrap_or_default());
+            counts = cut.counts;
         }
-        if query.edns.is_some() {
-            edns.write_to(out, head.rcode, query.dnssec_ok());
-            counts[2] += 1;
-        }
-        write_counts(out, counts);
+        end(out, query, head.rcode, edns, counts, limit);
     }
 
     /// Writes a query to an upstream: the question in the spelling given, RD
@@ -301,46 +289,82 @@ impl<'b> ResponseWriter<'b> {
     }
 }
 
-// === impl EdnsReply ===
+/// How much of a message is passed on.
+struct Cut {
+    /// Where the records that are passed on end.
+    end: usize,
+    /// How many there are in each section.
+    counts: [u16; 3],
+    /// Whether one is missing that is not additional.
+    truncated: bool,
+}
 
-impl EdnsReply<'_> {
-    /// Octets of the OPT.
-    fn wire_len(&self) -> usize {
-        let ede = self.ede.map_or(0, |(_, text)| 6 + ede_text(text).len());
-        11 + ede + self.tcp_keepalive.map_or(0, |_| 6)
+/// Cuts a message at the last record that ends within `limit`, and before the
+/// additional section if that one does not fit as a whole: part of an RRset
+/// must not be sent without TC, and TC is not for additional data (RFC 2181
+/// §9).
+fn cut(message: &Message, limit: usize) -> Cut {
+    let mut cut = Cut {
+        end: message.question_end(),
+        counts: [0; 3],
+        truncated: false,
+    };
+    let mut before_additional = cut.end;
+    for (end, section) in message.ends() {
+        let additional = section == Section::Additional;
+        if end > limit {
+            cut.truncated = !additional;
+            cut.end = before_additional;
+            cut.counts[Section::Additional as usize] = 0;
+            break;
+        }
+        cut.end = end;
+        cut.counts[section as usize] += 1;
+        if !additional {
+            before_additional = end;
+        }
     }
+    cut
+}
 
-    /// Appends the OPT.
-    fn write_to(&self, out: &mut Vec<u8>, rcode: Rcode, dnssec_ok: bool) {
-        out.push(0);
-        out.extend_from_slice(&Rtype::OPT.0.to_be_bytes());
-        out.extend_from_slice(&self.udp_payload.to_be_bytes());
-        // RFC 6891 §6.1.3: upper bits of the RCODE, version 0, DO, zero. The
-        // DO bit is echoed (RFC 3225 §3).
-        out.push(u8::try_from(rcode.0 >> 4 & 0xff).unwrap_or(0));
-        out.extend_from_slice(&[0, u8::from(dnssec_ok) << 7, 0]);
-        let length = u16::try_from(self.wire_len() - 11).unwrap_or(0);
-        out.extend_from_slice(&length.to_be_bytes());
-        if let Some(timeout) = self.tcp_keepalive {
-            out.extend_from_slice(&OPTION_TCP_KEEPALIVE.to_be_bytes());
-            out.extend_from_slice(&[0, 2]);
-            out.extend_from_slice(&timeout.to_be_bytes());
-        }
-        if let Some((ede, text)) = self.ede {
-            let text = ede_text(text);
-            out.extend_from_slice(&OPTION_EDE.to_be_bytes());
-            let length = u16::try_from(2 + text.len()).unwrap_or(2);
-            out.extend_from_slice(&length.to_be_bytes());
-            out.extend_from_slice(&ede.0.to_be_bytes());
-            out.extend_from_slice(text);
-        }
+/// Begins a response: header without counts, and question.
+fn begin(out: &mut Vec<u8>, query: &Query<'_>, flags: u16) {
+    out.clear();
+    out.extend_from_slice(&query.id.to_be_bytes());
+    out.extend_from_slice(&flags.to_be_bytes());
+    out.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+    out.extend_from_slice(query.question);
+}
+
+/// Octets to set aside for the OPT, of `room` that are left.
+fn opt_reserve(query: &Query<'_>, edns: &EdnsReply<'_>, room: usize) -> usize {
+    match query.edns {
+        Some(_) => edns.fitted(room).wire_len(),
+        None => 0,
     }
 }
 
-/// As much of an error text as is sent.
-fn ede_text(text: &str) -> &[u8] {
-    let octets = text.as_bytes();
-    octets.get(..255).unwrap_or(octets)
+/// Ends a response: an OPT if the query has one (RFC 6891 §7), and the
+/// counts.
+fn end(
+    out: &mut Vec<u8>,
+    query: &Query<'_>,
+    rcode: Rcode,
+    edns: &EdnsReply<'_>,
+    mut counts: [u16; 3],
+    limit: usize,
+) {
+    if query.edns.is_some() {
+        let room = limit.saturating_sub(out.len());
+        edns.fitted(room).write_to(out, rcode, query.dnssec_ok());
+        counts[Section::Additional as usize] += 1;
+    }
+    write_counts(out, counts);
+}
+
+/// A compression pointer (RFC 1035 §4.1.4): two set bits and an offset.
+fn pointer(offset: u16) -> [u8; 2] {
+    (0xc000 | offset & MAX_OFFSET).to_be_bytes()
 }
 
 /// Sets TC in a response.
@@ -359,6 +383,15 @@ fn write_counts(out: &mut [u8], counts: [u16; 3]) {
         }
     }
 }
+
+/// Most octets of a message (RFC 1035 §4.2.2).
+const MAX_MESSAGE: usize = 65_535;
+
+/// Largest offset that a compression pointer holds.
+const MAX_OFFSET: u16 = 0x3fff;
+
+/// First label of the mailbox in a SOA.
+const HOSTMASTER: &[u8] = b"\x0ahostmaster";
 
 #[cfg(test)]
 mod tests;
