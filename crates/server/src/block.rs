@@ -1,0 +1,67 @@
+//! A server block at work.
+
+use std::fmt;
+use std::sync::Arc;
+
+use portolan_forward::Resolver;
+use portolan_proto::Name;
+
+use crate::ErrorLog;
+use crate::LoadBalance;
+use crate::LocalLayer;
+use crate::QueryLog;
+use crate::metrics::BlockMetrics;
+
+/// One server block: its stages, in the order in which they are tried.
+#[derive(Debug)]
+pub struct Block {
+    /// Apex of the zone whose name metrics carry: the longest key.
+    pub zone: Name,
+    /// `hosts`, `docker-cluster`: looked up one after another.
+    pub local: Vec<LocalLayer>,
+    /// `cache` and `forward`.
+    pub resolver: Option<Arc<Resolver>>,
+    /// `whoami`.
+    pub whoami: bool,
+    /// Order of addresses in answers from upstreams.
+    pub loadbalance: Option<LoadBalance>,
+    /// What watches the block.
+    pub hooks: Hooks,
+}
+
+/// What watches a block.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    /// `log`.
+    pub log: Option<Arc<dyn QueryLog>>,
+    /// `errors`.
+    pub errors: Option<Arc<dyn ErrorLog>>,
+    /// `prometheus`.
+    pub metrics: Option<Arc<BlockMetrics>>,
+}
+
+// === impl Block ===
+
+impl Block {
+    /// Whether the block answers anything.
+    pub(crate) fn has_handler(&self) -> bool {
+        !self.local.is_empty() || self.resolver.is_some() || self.whoami
+    }
+
+    /// Whether names are resolved elsewhere, too.
+    pub(crate) fn recursion_available(&self) -> bool {
+        self.resolver.is_some()
+    }
+}
+
+// === impl Hooks ===
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("log", &self.log.is_some())
+            .field("errors", &self.errors.is_some())
+            .field("metrics", &self.metrics.is_some())
+            .finish()
+    }
+}

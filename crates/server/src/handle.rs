@@ -1,0 +1,440 @@
+//! From a message to its response, or to what has to be asked elsewhere.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use portolan_forward::Answer;
+use portolan_forward::Question;
+use portolan_forward::Resolver;
+use portolan_forward::Transport as UpstreamTransport;
+use portolan_proto::Class;
+use portolan_proto::Ede;
+use portolan_proto::Flags;
+use portolan_proto::OPTION_TCP_KEEPALIVE;
+use portolan_proto::Query;
+use portolan_proto::Rcode;
+use portolan_proto::ReadError;
+use portolan_proto::ResponseWriter;
+use portolan_proto::Rrset;
+use portolan_proto::Rtype;
+use portolan_table::Snapshot;
+use portolan_table::Table;
+
+use crate::Block;
+use crate::Event;
+use crate::Families;
+use crate::Routing;
+use crate::Transport;
+use crate::UnknownAction;
+use crate::local;
+use crate::local::End;
+use crate::local::Local;
+use crate::local::LocalLayer;
+use crate::metrics::BlockMetrics;
+use crate::pending::Pending;
+use crate::relay;
+use crate::whoami;
+use crate::writer;
+use crate::writer::Frame;
+use crate::writer::Negative;
+use crate::writer::UDP_PAYLOAD;
+
+/// What all listeners share while they answer.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The record table.
+    pub(crate) table: Arc<Table>,
+    /// What is counted.
+    pub(crate) families: Families,
+    /// Turns with each answer, so that addresses rotate.
+    pub(crate) rotation: AtomicUsize,
+}
+
+/// A message and where it came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received<'a> {
+    /// The octets.
+    pub(crate) message: &'a [u8],
+    /// Who sent them.
+    pub(crate) client: SocketAddr,
+    /// Address and port they were sent to.
+    pub(crate) local: SocketAddr,
+    /// How they came.
+    pub(crate) transport: Transport,
+    /// Idle time of the connection in units of 100 ms.
+    pub(crate) tcp_idle: u16,
+    /// When they were read.
+    pub(crate) now: Instant,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The response is in the buffer.
+    Respond,
+    /// There is no response.
+    Silent,
+    /// An upstream has to be asked.
+    Resolve(Box<Pending>),
+}
+
+/// One decision of a block: who answered, with which code.
+struct Outcome {
+    /// Directive that answered.
+    plugin: &'static str,
+    /// Code of the response, which is in the buffer; `None` for silence.
+    rcode: Option<Rcode>,
+    /// What to tell the error log.
+    error: Option<&'static str>,
+}
+
+/// What the stages of a block look at.
+struct Stages<'a> {
+    /// What all listeners share.
+    shared: &'a Shared,
+    /// The block.
+    block: &'a Arc<Block>,
+    /// The query.
+    query: &'a Query<'a>,
+    /// Where it came from.
+    received: &'a Received<'a>,
+    /// What the response has beyond its records.
+    frame: Frame<'a>,
+}
+
+/// Handles one message, up to what needs an upstream.
+pub(crate) fn handle(
+    shared: &Shared,
+    routing: &Routing,
+    received: &Received<'_>,
+    out: &mut Vec<u8>,
+) -> Step {
+    let query = match Query::read(received.message) {
+        Ok(query) => query,
+        Err(error) => {
+            shared.families.malformed.inc();
+            return match error {
+                ReadError::Ignore => Step::Silent,
+                ReadError::Answer { id, flags, rcode } => {
+                    ResponseWriter::bare(out, id, flags, rcode);
+                    Step::Respond
+                }
+            };
+        }
+    };
+    let frame = frame(&query, received);
+    let Some((_, block)) = routing.find(&query.qname, query.qtype) else {
+        writer::empty(out, &query, &frame, Rcode::REFUSED, false);
+        let outcome = Outcome::answered("", Rcode::REFUSED);
+        outcome.report(routing.unrouted(), None, &query, received, out);
+        return Step::Respond;
+    };
+    let frame = Frame { recursion_available: block.recursion_available(), ..frame };
+    let stages = Stages { shared, block, query: &query, received, frame };
+    match stages.run(out) {
+        Ok(outcome) => {
+            let silent = outcome.rcode.is_none();
+            outcome.report(block.hooks.metrics.as_deref(), Some(block), &query, received, out);
+            if silent { Step::Silent } else { Step::Respond }
+        }
+        Err(pending) => Step::Resolve(pending),
+    }
+}
+
+/// What a response to `query` has beyond its records.
+pub(crate) fn frame<'a>(query: &Query<'_>, received: &Received<'_>) -> Frame<'a> {
+    let tcp = received.transport == Transport::Tcp;
+    // RFC 7828 §3.2.1: over TCP only, and only to a client that sent it.
+    let keepalive = tcp
+        && query.edns.is_some_and(|edns| edns.options.find(OPTION_TCP_KEEPALIVE).is_some());
+    Frame {
+        limit: if tcp { usize::from(u16::MAX) } else { query.udp_limit(UDP_PAYLOAD) },
+        recursion_available: false,
+        tcp_keepalive: keepalive.then_some(received.tcp_idle),
+        ede: None,
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// The next turn of rotating answers.
+    pub(crate) fn turn(&self) -> usize {
+        self.rotation.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+// === impl Stages ===
+
+impl Stages<'_> {
+    /// Runs the stages in order.
+    fn run(&self, out: &mut Vec<u8>) -> Result<Outcome, Box<Pending>> {
+        let query = self.query;
+        if query.edns.is_some_and(|edns| edns.version != 0) {
+            // RFC 6891 §6.1.3: version 0 is what we speak.
+            return Ok(self.empty(out, "", Rcode::BADVERS));
+        }
+        if !self.block.has_handler() || matches!(query.qtype, Rtype::AXFR | Rtype::IXFR) {
+            return Ok(self.empty(out, "", Rcode::REFUSED));
+        }
+        let internet = query.qclass == Class::IN;
+        if internet {
+            let snapshot = self.shared.table.load();
+            if let Some(done) = self.local(&snapshot, out) {
+                return done;
+            }
+        }
+        if let Some(resolver) = &self.block.resolver
+            && resolver.claims(&query.qname)
+        {
+            return self.forward(resolver, out);
+        }
+        if !internet {
+            return Ok(self.empty(out, "", Rcode::REFUSED));
+        }
+        if self.block.whoami {
+            let Received { client, transport, .. } = *self.received;
+            whoami::respond(out, query, &self.frame, client, transport);
+            return Ok(Outcome::answered("whoami", Rcode::NOERROR));
+        }
+        Ok(Outcome {
+            error: Some("no next plugin found"),
+            ..self.empty(out, "", Rcode::SERVFAIL)
+        })
+    }
+
+    /// Answers from the record table; `None` goes on to the next stage.
+    fn local(
+        &self,
+        snapshot: &Snapshot,
+        out: &mut Vec<u8>,
+    ) -> Option<Result<Outcome, Box<Pending>>> {
+        let Query { qname, qtype, .. } = self.query;
+        match local::look_up(&self.block.local, snapshot, qname, *qtype) {
+            Local::Known { layer, chain, end } => {
+                Some(self.known(snapshot, layer, &chain, end, out))
+            }
+            Local::Unknown { layer, empty_non_terminal } => {
+                Some(Ok(self.unknown(snapshot, layer, empty_non_terminal, out)))
+            }
+            Local::Next => None,
+        }
+    }
+
+    /// Answers about a known name.
+    fn known(
+        &self,
+        snapshot: &Snapshot,
+        layer: &LocalLayer,
+        chain: &[&Rrset],
+        end: End<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Outcome, Box<Pending>> {
+        let (query, frame) = (self.query, &self.frame);
+        match end {
+            End::Answer(set) => {
+                let order = self.block.loadbalance.as_ref();
+                let turn = self.shared.turn();
+                writer::positive(out, query, frame, chain, Some(set), order, turn);
+            }
+            End::NoData => {
+                let negative = self.negative(snapshot, layer);
+                writer::negative(out, query, frame, Rcode::NOERROR, chain, negative);
+            }
+            End::Any => writer::any(out, query, frame),
+            End::Outside(target) => {
+                let resolver = self.block.resolver.as_ref();
+                let resolver = resolver.filter(|resolver| {
+                    let qname = (&target).into();
+                    resolver.claims(&qname) && resolver.allows(&qname, self.received.client.ip())
+                });
+                if resolver.is_some() {
+                    let chain = chain.iter().map(|set| Rrset::clone(set)).collect();
+                    return Err(self.pending(layer.plugin, chain, Some(&target)));
+                }
+                writer::positive(out, query, frame, chain, None, None, 0);
+            }
+            End::Loop => {
+                self.shared.families.cname_loops.inc();
+                let outcome = self.empty(out, layer.plugin, Rcode::SERVFAIL);
+                return Ok(Outcome { error: Some("the chain of aliases does not end"), ..outcome });
+            }
+        }
+        Ok(Outcome::answered(layer.plugin, Rcode::NOERROR))
+    }
+
+    /// Answers about an unknown name that goes no further.
+    fn unknown(
+        &self,
+        snapshot: &Snapshot,
+        layer: &LocalLayer,
+        empty_non_terminal: bool,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let rcode = match layer.unknown {
+            UnknownAction::Drop => {
+                return Outcome { plugin: layer.plugin, rcode: None, error: None };
+            }
+            UnknownAction::Refused => return self.empty(out, layer.plugin, Rcode::REFUSED),
+            UnknownAction::ServFail => {
+                let outcome = self.empty(out, layer.plugin, Rcode::SERVFAIL);
+                return Outcome { error: Some("no such name, and no next stage"), ..outcome };
+            }
+            // RFC 8020 §2: NXDOMAIN would deny the names below as well.
+            UnknownAction::NxDomain if empty_non_terminal => Rcode::NOERROR,
+            UnknownAction::NxDomain => Rcode::NXDOMAIN,
+            UnknownAction::NoData => Rcode::NOERROR,
+        };
+        let negative = self.negative(snapshot, layer);
+        writer::negative(out, self.query, &self.frame, rcode, &[], negative);
+        Outcome::answered(layer.plugin, rcode)
+    }
+
+    /// Answers from the cache, or hands over to the query runtime.
+    fn forward(
+        &self,
+        resolver: &Arc<Resolver>,
+        out: &mut Vec<u8>,
+    ) -> Result<Outcome, Box<Pending>> {
+        let query = self.query;
+        if !resolver.allows(&query.qname, self.received.client.ip()) {
+            let frame = self.frame.with_ede(Ede::PROHIBITED, "this server resolves for its own networks only");
+            writer::empty(out, query, &frame, Rcode::REFUSED, false);
+            return Ok(Outcome::answered("forward", Rcode::REFUSED));
+        }
+        let question = question(query, self.received.transport);
+        match resolver.cached(&question, self.received.now) {
+            Some(Answer { message, ede, .. }) => {
+                let order = self.block.loadbalance.as_ref();
+                let turn = self.shared.turn();
+                let rcode = relay::write(out, query, &self.frame, message, ede, order, turn);
+                Ok(Outcome::answered("cache", rcode))
+            }
+            None => Err(self.pending("forward", Vec::new(), None)),
+        }
+    }
+
+    /// The query as something that waits for an upstream.
+    fn pending(
+        &self,
+        plugin: &'static str,
+        chain: Vec<Rrset>,
+        target: Option<&portolan_proto::Name>,
+    ) -> Box<Pending> {
+        Box::new(Pending::new(Arc::clone(self.block), self.received, plugin, chain, target))
+    }
+
+    /// Writes a response without records.
+    fn empty(&self, out: &mut Vec<u8>, plugin: &'static str, rcode: Rcode) -> Outcome {
+        writer::empty(out, self.query, &self.frame, rcode, false);
+        Outcome::answered(plugin, rcode)
+    }
+
+    /// The SOA of a negative answer. It is owned by the zone; in the root
+    /// zone by the name itself, so that the answer covers just that name.
+    fn negative(&self, snapshot: &Snapshot, layer: &LocalLayer) -> Negative {
+        let qname = self.query.qname.as_wire().len();
+        let zone = layer
+            .zones
+            .iter()
+            .filter(|zone| !zone.is_root() && self.query.qname.is_within(zone))
+            .map(|zone| zone.as_wire().len())
+            .max();
+        Negative {
+            apex_offset: zone.map_or(0, |zone| qname - zone),
+            serial: snapshot.serial(),
+            ttl: layer.negative_ttl,
+        }
+    }
+}
+
+/// The question to ask upstreams.
+pub(crate) fn question(query: &Query<'_>, transport: Transport) -> Question {
+    let transport = match transport {
+        Transport::Udp => UpstreamTransport::Udp,
+        Transport::Tcp => UpstreamTransport::Tcp,
+    };
+    Question::from_query(query, transport)
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// A response that is no error.
+    fn answered(plugin: &'static str, rcode: Rcode) -> Self {
+        Self { plugin, rcode: Some(rcode), error: None }
+    }
+
+    /// Tells metrics and logs.
+    fn report(
+        &self,
+        metrics: Option<&BlockMetrics>,
+        block: Option<&Arc<Block>>,
+        query: &Query<'_>,
+        received: &Received<'_>,
+        out: &[u8],
+    ) {
+        let response = self.rcode.map_or(&[][..], |_| out);
+        let event = event(query, received, self.plugin, self.rcode, response, None);
+        observe(metrics, block, &event, self.error);
+    }
+}
+
+/// Describes a query and its response.
+pub(crate) fn event<'a>(
+    query: &'a Query<'a>,
+    received: &Received<'_>,
+    plugin: &'static str,
+    rcode: Option<Rcode>,
+    response: &[u8],
+    upstream: Option<&'a str>,
+) -> Event<'a> {
+    let field = |at: usize| match response.get(at..at + 2) {
+        Some([high, low]) => u16::from_be_bytes([*high, *low]),
+        _ => 0,
+    };
+    Event {
+        query,
+        client: received.client,
+        local: received.local,
+        transport: received.transport,
+        rcode,
+        flags: Flags(field(2)),
+        counts: [field(6), field(8)],
+        response_size: response.len(),
+        plugin,
+        upstream,
+        duration: elapsed(received.now),
+    }
+}
+
+/// Hands an event to what watches the block.
+pub(crate) fn observe(
+    metrics: Option<&BlockMetrics>,
+    block: Option<&Arc<Block>>,
+    event: &Event<'_>,
+    error: Option<&str>,
+) {
+    if let Some(metrics) = metrics {
+        metrics.observe(event);
+    }
+    let Some(block) = block else {
+        return;
+    };
+    if let (Some(errors), Some(error)) = (&block.hooks.errors, error) {
+        let rcode = event.rcode.unwrap_or(Rcode::SERVFAIL).0;
+        errors.report(&format!("{rcode} {} {}: {error}", event.query.qname, event.query.qtype));
+    }
+    if let Some(log) = &block.hooks.log {
+        log.log(event);
+    }
+}
+
+/// Time since a message was read.
+#[expect(clippy::disallowed_methods, reason = "the duration of a query is read off the clock")]
+fn elapsed(since: Instant) -> std::time::Duration {
+    Instant::now().saturating_duration_since(since)
+}

@@ -1,0 +1,58 @@
+//! Bounds on what clients may take.
+
+use std::time::Duration;
+
+/// Bounds on clients, and how long they may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Queries that wait for an upstream, over all listeners. One more is
+    /// answered SERVFAIL. Default 8,192.
+    pub pending: usize,
+    /// Open TCP connections, over all listeners. One more closes the one that
+    /// has been idle longest. Default 1,024, less where few file descriptors
+    /// are to be had.
+    pub connections: usize,
+    /// Open TCP connections of one client address. Default 256.
+    pub connections_per_client: usize,
+    /// Queries of one TCP connection that are answered at a time; further
+    /// ones are not read meanwhile. Default 128.
+    pub pipelined: usize,
+    /// How long a TCP connection may be silent between messages (RFC 7766
+    /// §6.2.3). Default 10 s.
+    pub idle: Duration,
+    /// How long a message may take to arrive once it has begun. Default 3 s.
+    pub read: Duration,
+    /// How long a response may take to be accepted by the client. Default
+    /// 5 s.
+    pub write: Duration,
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            pending: 8192,
+            connections: 1024,
+            connections_per_client: 256,
+            pipelined: 128,
+            idle: Duration::from_secs(10),
+            read: Duration::from_secs(3),
+            write: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Limits {
+    /// The defaults under a limit of `descriptors` open files: a quarter of
+    /// them is for clients, the rest for upstreams, logs and Docker.
+    pub fn within_descriptors(descriptors: u64) -> Self {
+        let default = Self::default();
+        let share = usize::try_from(descriptors / 4).unwrap_or(usize::MAX).max(4);
+        Self {
+            connections: default.connections.min(share),
+            connections_per_client: default.connections_per_client.min(share),
+            ..default
+        }
+    }
+}

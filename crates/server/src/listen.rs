@@ -1,0 +1,188 @@
+//! Sockets of a listener.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt;
+use socket2::Domain;
+use socket2::Protocol;
+use socket2::Socket;
+use socket2::Type;
+
+use crate::Transport;
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenAddr {
+    /// An address of this host; `None` for all, of both families.
+    pub ip: Option<IpAddr>,
+    /// Index of the interface, for a link-local IPv6 address; else 0.
+    pub scope: u32,
+    /// The port, of UDP and TCP alike.
+    pub port: u16,
+}
+
+/// A socket that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("listen {} {addr}: bind: {reason}", transport.as_str())]
+pub struct BindError {
+    /// Where.
+    pub addr: ListenAddr,
+    /// For which transport.
+    pub transport: Transport,
+    /// What the kernel said, in words.
+    reason: String,
+    /// What the kernel said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// The open sockets of a listener.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    /// One for each UDP worker.
+    pub(crate) udp: Vec<UdpSocket>,
+    /// For connections.
+    pub(crate) tcp: TcpListener,
+}
+
+/// Receive buffer asked for, in octets: about 4,000 small datagrams, so that
+/// a burst waits instead of being lost.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 512;
+
+/// How often a UDP worker looks up from its socket.
+const UDP_WAKE: Duration = Duration::from_millis(250);
+
+// === impl ListenAddr ===
+
+impl ListenAddr {
+    /// The value of the metrics label `server`.
+    pub fn label(&self) -> String {
+        format!("dns://{self}")
+    }
+
+    /// Opens the sockets. With `exclusive`, an address that another process
+    /// listens on is refused, although the kernel would share it.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] for the first socket that cannot be opened.
+    pub(crate) fn bind(self, workers: usize, exclusive: bool) -> Result<Sockets, BindError> {
+        if exclusive {
+            // SO_REUSEPORT lets a second server of the same user take half of
+            // the traffic without a word, so look first.
+            self.open(Transport::Udp, false)?;
+            self.open(Transport::Tcp, false)?;
+        }
+        let udp = (0..workers)
+            .map(|_| Ok(self.open(Transport::Udp, true)?.into()))
+            .collect::<Result<Vec<UdpSocket>, BindError>>()?;
+        let tcp = self.open(Transport::Tcp, true)?;
+        tcp.listen(BACKLOG).map_err(|source| self.error(Transport::Tcp, source))?;
+        Ok(Sockets { udp, tcp: tcp.into() })
+    }
+
+    /// Opens one socket, on all addresses of both families where it can.
+    fn open(self, transport: Transport, shared: bool) -> Result<Socket, BindError> {
+        let result = match self.ip {
+            Some(IpAddr::V4(v4)) => self.open_on(IpAddr::V4(v4), transport, shared),
+            Some(IpAddr::V6(v6)) => self.open_on(IpAddr::V6(v6), transport, shared),
+            None => {
+                let both = self.open_on(IpAddr::V6(Ipv6Addr::UNSPECIFIED), transport, shared);
+                match both {
+                    // A host without IPv6 still has the other family.
+                    Err(error) if no_ipv6(&error) => {
+                        self.open_on(IpAddr::V4(Ipv4Addr::UNSPECIFIED), transport, shared)
+                    }
+                    other => other,
+                }
+            }
+        };
+        result.map_err(|source| self.error(transport, source))
+    }
+
+    /// Opens one socket on one address.
+    fn open_on(self, ip: IpAddr, transport: Transport, shared: bool) -> io::Result<Socket> {
+        let (kind, protocol) = match transport {
+            Transport::Udp => (Type::DGRAM, Protocol::UDP),
+            Transport::Tcp => (Type::STREAM, Protocol::TCP),
+        };
+        let socket = Socket::new(Domain::for_address((ip, 0).into()), kind, Some(protocol))?;
+        if ip.is_ipv6() {
+            socket.set_only_v6(self.ip.is_some())?;
+        }
+        if transport == Transport::Tcp {
+            // A restart must not wait for the connections of the last run.
+            socket.set_reuse_address(true)?;
+        }
+        if shared {
+            socket.set_reuse_port(true)?;
+        }
+        let address = match ip {
+            IpAddr::V6(v6) => std::net::SocketAddrV6::new(v6, self.port, 0, self.scope).into(),
+            IpAddr::V4(v4) => SocketAddr::from((v4, self.port)),
+        };
+        socket.bind(&address.into())?;
+        match transport {
+            Transport::Udp if shared => prepare_udp(&socket, ip)?,
+            Transport::Tcp => socket.set_nonblocking(true)?,
+            Transport::Udp => {}
+        }
+        Ok(socket)
+    }
+
+    /// Puts an error into words.
+    fn error(self, transport: Transport, source: io::Error) -> BindError {
+        let reason = match source.kind() {
+            io::ErrorKind::AddrInUse => "address already in use".to_owned(),
+            io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+            io::ErrorKind::AddrNotAvailable => "cannot assign requested address".to_owned(),
+            _ => source.to_string(),
+        };
+        BindError { addr: self, transport, reason, source }
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            None => write!(f, ":{}", self.port),
+            Some(IpAddr::V4(v4)) => write!(f, "{v4}:{}", self.port),
+            Some(IpAddr::V6(v6)) => write!(f, "[{v6}]:{}", self.port),
+        }
+    }
+}
+
+/// Sets what a UDP worker needs of its socket.
+fn prepare_udp(socket: &Socket, ip: IpAddr) -> io::Result<()> {
+    // The kernel grants as much of it as it allows.
+    drop(socket.set_recv_buffer_size(RECEIVE_BUFFER));
+    socket.set_read_timeout(Some(UDP_WAKE))?;
+    // The address a query was sent to is the one its response leaves from
+    // (RFC 5625 §5), also where a host has several.
+    if ip.is_ipv6() {
+        setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    } else {
+        setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
+    }
+    Ok(())
+}
+
+/// Whether the error says that the host has no IPv6.
+fn no_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(nix::libc::EAFNOSUPPORT | nix::libc::EADDRNOTAVAIL)
+    )
+}

@@ -1,0 +1,266 @@
+//! What the server counts: CoreDNS's families, by its names and labels.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use portolan_proto::Rtype;
+use prometheus::Histogram;
+use prometheus::HistogramOpts;
+use prometheus::HistogramVec;
+use prometheus::IntCounter;
+use prometheus::IntCounterVec;
+use prometheus::IntGauge;
+use prometheus::Opts;
+use prometheus::Registry;
+
+use crate::Event;
+use crate::Transport;
+
+/// The families of this crate.
+#[derive(Clone, Debug)]
+pub struct Families {
+    /// `coredns_dns_requests_total`
+    requests: IntCounterVec,
+    /// `coredns_dns_request_duration_seconds`
+    duration: HistogramVec,
+    /// `coredns_dns_request_size_bytes`
+    request_size: HistogramVec,
+    /// `coredns_dns_response_size_bytes`
+    response_size: HistogramVec,
+    /// `coredns_dns_do_requests_total`
+    dnssec_ok: IntCounterVec,
+    /// `coredns_dns_responses_total`
+    responses: IntCounterVec,
+    /// `portolan_queries_dropped_total`
+    dropped: IntCounterVec,
+    /// `portolan_queries_malformed_total`
+    pub(crate) malformed: IntCounter,
+    /// `portolan_pending_rejected_total`
+    pub(crate) pending_rejected: IntCounter,
+    /// `portolan_pending_queries`
+    pub(crate) pending: IntGauge,
+    /// `portolan_tcp_connections`
+    pub(crate) connections: IntGauge,
+    /// `portolan_tcp_connections_evicted_total`
+    pub(crate) evicted: IntCounter,
+    /// `portolan_cname_loops_total`
+    pub(crate) cname_loops: IntCounter,
+    /// `portolan_send_errors_total`
+    pub(crate) send_errors: IntCounter,
+}
+
+/// The handles of one server block on one listener.
+#[derive(Debug)]
+pub struct BlockMetrics {
+    /// Where handles come from.
+    families: Families,
+    /// Values of the labels `server`, `zone` and `view`.
+    labels: [String; 3],
+    /// Time to answer.
+    duration: Histogram,
+    /// Sizes over UDP and TCP.
+    sizes: [OnceLock<(Histogram, Histogram)>; 2],
+    /// Queries with DO.
+    dnssec_ok: IntCounter,
+    /// Requests by transport, family and type.
+    requests: [OnceLock<IntCounter>; 4 * TYPES],
+}
+
+/// Values of the label `type`; the last stands for all others.
+const TYPE_NAMES: [&str; TYPES] = [
+    "A", "AAAA", "CNAME", "DNSKEY", "DS", "MX", "NSEC", "NSEC3", "NS", "PTR", "RRSIG", "SOA",
+    "SRV", "TXT", "HTTPS", "SVCB", "IXFR", "AXFR", "ANY", "other",
+];
+
+/// How many values the label `type` has.
+const TYPES: usize = 20;
+
+/// Bounds of size histograms, in octets.
+const SIZE_BUCKETS: [f64; 14] = [
+    0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16000.0, 32000.0,
+    48000.0, 64000.0,
+];
+
+// === impl Families ===
+
+impl Families {
+    /// Registers the families.
+    ///
+    /// # Errors
+    ///
+    /// If one of the names is registered already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let time = prometheus::exponential_buckets(0.00025, 2.0, 16)?;
+        let block = ["server", "zone", "view"];
+        let sized = ["server", "zone", "view", "proto"];
+        let families = Self {
+            requests: IntCounterVec::new(
+                Opts::new("coredns_dns_requests_total", "DNS requests by zone, protocol, family and type."),
+                &["server", "zone", "view", "proto", "family", "type"],
+            )?,
+            duration: HistogramVec::new(
+                HistogramOpts::new(
+                    "coredns_dns_request_duration_seconds",
+                    "Time each request took, by zone.",
+                )
+                .buckets(time),
+                &block,
+            )?,
+            request_size: HistogramVec::new(
+                HistogramOpts::new("coredns_dns_request_size_bytes", "Size of requests in bytes.")
+                    .buckets(SIZE_BUCKETS.to_vec()),
+                &sized,
+            )?,
+            response_size: HistogramVec::new(
+                HistogramOpts::new("coredns_dns_response_size_bytes", "Size of responses in bytes.")
+                    .buckets(SIZE_BUCKETS.to_vec()),
+                &sized,
+            )?,
+            dnssec_ok: IntCounterVec::new(
+                Opts::new("coredns_dns_do_requests_total", "DNS requests with the DO bit set, by zone."),
+                &block,
+            )?,
+            responses: IntCounterVec::new(
+                Opts::new("coredns_dns_responses_total", "DNS responses by zone, rcode and directive."),
+                &["server", "zone", "view", "rcode", "plugin"],
+            )?,
+            dropped: IntCounterVec::new(
+                Opts::new("portolan_queries_dropped_total", "Queries that got no response, by server and directive."),
+                &["server", "zone", "plugin"],
+            )?,
+            malformed: IntCounter::new(
+                "portolan_queries_malformed_total",
+                "Messages that were no query: responses, too short, unreadable, of another opcode.",
+            )?,
+            pending_rejected: IntCounter::new(
+                "portolan_pending_rejected_total",
+                "Queries answered SERVFAIL because too many waited for upstreams.",
+            )?,
+            pending: IntGauge::new(
+                "portolan_pending_queries",
+                "Queries that wait for an upstream.",
+            )?,
+            connections: IntGauge::new("portolan_tcp_connections", "Open TCP connections.")?,
+            evicted: IntCounter::new(
+                "portolan_tcp_connections_evicted_total",
+                "TCP connections closed to make room for others.",
+            )?,
+            cname_loops: IntCounter::new(
+                "portolan_cname_loops_total",
+                "Queries for local aliases whose chain does not end.",
+            )?,
+            send_errors: IntCounter::new(
+                "portolan_send_errors_total",
+                "Responses that the kernel did not take.",
+            )?,
+        };
+        families.register_in(registry)?;
+        Ok(families)
+    }
+
+    /// Hands the families to the registry.
+    fn register_in(&self, registry: &Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.requests.clone()))?;
+        registry.register(Box::new(self.duration.clone()))?;
+        registry.register(Box::new(self.request_size.clone()))?;
+        registry.register(Box::new(self.response_size.clone()))?;
+        registry.register(Box::new(self.dnssec_ok.clone()))?;
+        registry.register(Box::new(self.responses.clone()))?;
+        registry.register(Box::new(self.dropped.clone()))?;
+        registry.register(Box::new(self.malformed.clone()))?;
+        registry.register(Box::new(self.pending_rejected.clone()))?;
+        registry.register(Box::new(self.pending.clone()))?;
+        registry.register(Box::new(self.connections.clone()))?;
+        registry.register(Box::new(self.evicted.clone()))?;
+        registry.register(Box::new(self.cname_loops.clone()))?;
+        registry.register(Box::new(self.send_errors.clone()))
+    }
+
+    /// The handles of a block, with one series that exists from the start.
+    pub fn block(&self, server: &str, zone: &str) -> Arc<BlockMetrics> {
+        let labels = [server.to_owned(), zone.to_owned(), String::new()];
+        let values = [server, zone, ""];
+        let metrics = BlockMetrics {
+            families: self.clone(),
+            duration: self.duration.with_label_values(&values),
+            sizes: [OnceLock::new(), OnceLock::new()],
+            dnssec_ok: self.dnssec_ok.with_label_values(&values),
+            requests: [const { OnceLock::new() }; 4 * TYPES],
+            labels,
+        };
+        metrics.requests_of(Transport::Udp, false, 0);
+        Arc::new(metrics)
+    }
+}
+
+// === impl BlockMetrics ===
+
+impl BlockMetrics {
+    /// Counts one query and what became of it.
+    pub(crate) fn observe(&self, event: &Event<'_>) {
+        let [server, zone, view] = &self.labels;
+        let v6 = matches!(event.client.ip(), IpAddr::V6(_));
+        self.requests_of(event.transport, v6, type_index(event.query.qtype)).inc();
+        self.duration.observe(event.duration.as_secs_f64());
+        let (request_size, response_size) = self.sizes_of(event.transport);
+        #[expect(clippy::cast_precision_loss, reason = "a message has at most 65,535 octets")]
+        {
+            request_size.observe(event.query.size as f64);
+            response_size.observe(event.response_size as f64);
+        }
+        if event.query.dnssec_ok() {
+            self.dnssec_ok.inc();
+        }
+        match event.rcode {
+            Some(rcode) => {
+                let rcode = rcode.mnemonic().unwrap_or("other");
+                self.families
+                    .responses
+                    .with_label_values(&[server, zone, view, rcode, event.plugin])
+                    .inc();
+            }
+            None => {
+                self.families.dropped.with_label_values(&[server, zone, event.plugin]).inc();
+            }
+        }
+    }
+
+    /// The request counter of a transport, family and type.
+    fn requests_of(&self, transport: Transport, v6: bool, rtype: usize) -> &IntCounter {
+        let class = usize::from(transport == Transport::Tcp) * 2 + usize::from(v6);
+        let index = class * TYPES + rtype.min(TYPES - 1);
+        self.requests[index].get_or_init(|| {
+            let [server, zone, view] = &self.labels;
+            let family = if v6 { "2" } else { "1" };
+            let name = TYPE_NAMES[rtype.min(TYPES - 1)];
+            let labels = [server, zone, view, transport.as_str(), family, name];
+            self.families.requests.with_label_values(&labels)
+        })
+    }
+
+    /// The size histograms of a transport: requests, responses.
+    fn sizes_of(&self, transport: Transport) -> &(Histogram, Histogram) {
+        self.sizes[usize::from(transport == Transport::Tcp)].get_or_init(|| {
+            let [server, zone, view] = &self.labels;
+            let labels = [server, zone, view, transport.as_str()];
+            (
+                self.families.request_size.with_label_values(&labels),
+                self.families.response_size.with_label_values(&labels),
+            )
+        })
+    }
+}
+
+/// Where a type stands in [`TYPE_NAMES`].
+fn type_index(rtype: Rtype) -> usize {
+    match rtype {
+        Rtype::A => 0,
+        Rtype::AAAA => 1,
+        Rtype::HTTPS => 14,
+        other => other
+            .mnemonic()
+            .and_then(|name| TYPE_NAMES.iter().position(|known| *known == name))
+            .unwrap_or(TYPES - 1),
+    }
+}

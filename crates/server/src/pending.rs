@@ -1,0 +1,171 @@
+//! A query that waits for an upstream.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use portolan_forward::Answer;
+use portolan_forward::Failure;
+use portolan_forward::Question;
+use portolan_proto::Name;
+use portolan_proto::Qname;
+use portolan_proto::Query;
+use portolan_proto::Rcode;
+use portolan_proto::Rrset;
+
+use crate::Block;
+use crate::Transport;
+use crate::handle;
+use crate::handle::Received;
+use crate::handle::Shared;
+use crate::relay;
+use crate::writer;
+use crate::writer::Frame;
+
+/// A query, copied out of the buffer it was read into.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// The block it belongs to.
+    block: Arc<Block>,
+    /// The message.
+    message: Box<[u8]>,
+    /// Who sent it.
+    client: SocketAddr,
+    /// Where it was sent to.
+    local: SocketAddr,
+    /// How it came.
+    transport: Transport,
+    /// Idle time of its connection in units of 100 ms.
+    tcp_idle: u16,
+    /// When it was read.
+    received_at: Instant,
+    /// Directive that answers.
+    plugin: &'static str,
+    /// Local CNAMEs that lead to `target`.
+    chain: Vec<Rrset>,
+    /// The name to ask for, if it is not the query's own.
+    target: Option<Name>,
+}
+
+// === impl Pending ===
+
+impl Pending {
+    /// Copies a query.
+    pub(crate) fn new(
+        block: Arc<Block>,
+        received: &Received<'_>,
+        plugin: &'static str,
+        chain: Vec<Rrset>,
+        target: Option<&Name>,
+    ) -> Self {
+        Self {
+            block,
+            message: received.message.into(),
+            client: received.client,
+            local: received.local,
+            transport: received.transport,
+            tcp_idle: received.tcp_idle,
+            received_at: received.now,
+            plugin,
+            chain,
+            target: target.cloned(),
+        }
+    }
+
+    /// Asks the upstreams and writes the response.
+    pub(crate) async fn finish(self, shared: &Shared, out: &mut Vec<u8>) {
+        let Ok(query) = Query::read(&self.message) else {
+            return;
+        };
+        let result = match &self.block.resolver {
+            Some(resolver) => {
+                let question = self.question(&query);
+                match resolver.cached(&question, self.received_at) {
+                    Some(answer) => Ok(answer),
+                    None => resolver.resolve(question).await,
+                }
+            }
+            None => return,
+        };
+        let frame = Frame { recursion_available: true, ..handle::frame(&query, &self.received()) };
+        match result {
+            Ok(answer) => self.answered(shared, &query, &frame, answer, out),
+            Err(failure) => self.failed(&query, &frame, &failure, out),
+        }
+    }
+
+    /// Refuses to wait: too many queries do.
+    pub(crate) fn reject(self, out: &mut Vec<u8>) {
+        let Ok(query) = Query::read(&self.message) else {
+            return;
+        };
+        let frame = Frame { recursion_available: true, ..handle::frame(&query, &self.received()) };
+        let failure = Failure {
+            rcode: Rcode::SERVFAIL,
+            ede: None,
+            message: "too many queries wait for upstreams".to_owned(),
+        };
+        self.failed(&query, &frame, &failure, out);
+    }
+
+    /// The question for the upstreams.
+    fn question(&self, query: &Query<'_>) -> Question {
+        let question = handle::question(query, self.transport);
+        match &self.target {
+            Some(target) => question.with_qname(&Qname::from(target)),
+            None => question,
+        }
+    }
+
+    /// Passes an answer on.
+    fn answered(
+        &self,
+        shared: &Shared,
+        query: &Query<'_>,
+        frame: &Frame<'_>,
+        answer: Answer,
+        out: &mut Vec<u8>,
+    ) {
+        let Answer { message, ede, upstream, .. } = answer;
+        let rcode = if self.chain.is_empty() {
+            let order = self.block.loadbalance.as_ref();
+            relay::write(out, query, frame, message, ede, order, shared.turn())
+        } else {
+            relay::write_after(out, query, frame, &self.chain, &message)
+        };
+        self.report(query, rcode, out, upstream.as_deref(), None);
+    }
+
+    /// Tells the client that there is no answer.
+    fn failed(&self, query: &Query<'_>, frame: &Frame<'_>, failure: &Failure, out: &mut Vec<u8>) {
+        let frame = failure.ede.map_or(*frame, |ede| frame.with_ede(ede, ""));
+        writer::empty(out, query, &frame, failure.rcode, false);
+        self.report(query, failure.rcode, out, None, Some(&failure.message));
+    }
+
+    /// Tells metrics and logs.
+    fn report(
+        &self,
+        query: &Query<'_>,
+        rcode: Rcode,
+        out: &[u8],
+        upstream: Option<&str>,
+        error: Option<&str>,
+    ) {
+        let received = self.received();
+        let event = handle::event(query, &received, self.plugin, Some(rcode), out, upstream);
+        handle::observe(self.block.hooks.metrics.as_deref(), Some(&self.block), &event, error);
+    }
+
+    /// Where the query came from.
+    fn received(&self) -> Received<'_> {
+        Received {
+            message: &self.message,
+            client: self.client,
+            local: self.local,
+            transport: self.transport,
+            tcp_idle: self.tcp_idle,
+            now: self.received_at,
+        }
+    }
+}

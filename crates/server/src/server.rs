@@ -1,0 +1,283 @@
+//! The listeners of the server, and changing them while it runs.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::thread;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use portolan_table::Table;
+use tokio::runtime::EnterGuard;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::BindError;
+use crate::Families;
+use crate::Limits;
+use crate::ListenAddr;
+use crate::Routing;
+use crate::handle::Shared;
+use crate::listen::Sockets;
+use crate::pending::Pending;
+use crate::tcp;
+use crate::tcp::Connections;
+use crate::udp::Worker;
+
+/// The running server: its listeners, and what they share.
+///
+/// A change comes in two steps. [`Server::prepare`] opens what is not open
+/// yet and can fail without a trace; [`Server::commit`] cannot fail. A socket
+/// that stays is not touched, so that no query is lost.
+pub struct Server {
+    /// What all listeners share.
+    shared: Arc<Shared>,
+    /// Where queries wait for upstreams.
+    queries: Arc<Queries>,
+    /// Open TCP connections.
+    connections: Arc<Connections>,
+    /// Bounds on clients.
+    limits: Limits,
+    /// UDP workers of each listener.
+    workers: usize,
+    /// The listeners.
+    listeners: Mutex<BTreeMap<ListenAddr, Listener>>,
+}
+
+/// Sockets that are open and not yet served.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Sockets of new listeners.
+    opened: BTreeMap<ListenAddr, Sockets>,
+    /// All listeners and what they route.
+    routings: BTreeMap<ListenAddr, Routing>,
+}
+
+/// One listener at work.
+struct Listener {
+    /// Which block answers.
+    routing: Arc<ArcSwap<Routing>>,
+    /// Ends the listener.
+    stop: CancellationToken,
+    /// Its UDP workers.
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// Queries that wait for upstreams.
+pub(crate) struct Queries {
+    /// The query runtime.
+    runtime: Handle,
+    /// Their tasks.
+    tasks: TaskTracker,
+    /// One permit for each that may wait.
+    permits: Arc<Semaphore>,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// A server without listeners, whose queries wait on `runtime`.
+    pub fn new(
+        runtime: Handle,
+        table: Arc<Table>,
+        families: Families,
+        limits: Limits,
+        workers: usize,
+    ) -> Self {
+        Self {
+            connections: Arc::new(Connections::new(limits, families.clone())),
+            shared: Arc::new(Shared { table, families, rotation: AtomicUsize::new(0) }),
+            queries: Arc::new(Queries {
+                runtime,
+                tasks: TaskTracker::new(),
+                permits: Arc::new(Semaphore::new(limits.pending)),
+            }),
+            limits,
+            workers: workers.max(1),
+            listeners: Mutex::default(),
+        }
+    }
+
+    /// Opens the sockets of the listeners that are not there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] for the first that cannot be opened; those that could
+    /// are closed again.
+    pub fn prepare(
+        &self,
+        routings: BTreeMap<ListenAddr, Routing>,
+    ) -> Result<Prepared, BindError> {
+        let current: BTreeSet<ListenAddr> = self.lock().keys().copied().collect();
+        let mut opened = BTreeMap::new();
+        for addr in routings.keys().filter(|addr| !current.contains(addr)) {
+            // Where this process holds the port already, it is no stranger.
+            let exclusive = current.iter().all(|other| other.port != addr.port);
+            opened.insert(*addr, addr.bind(self.workers, exclusive)?);
+        }
+        Ok(Prepared { opened, routings })
+    }
+
+    /// Serves the prepared listeners from now on and ends all others.
+    pub fn commit(&self, prepared: Prepared) {
+        let Prepared { mut opened, routings } = prepared;
+        let mut listeners = self.lock();
+        let mut ended = Vec::new();
+        listeners.retain(|addr, listener| {
+            let stays = routings.contains_key(addr);
+            if !stays {
+                ended.push(std::mem::take(&mut listener.workers));
+                listener.stop.cancel();
+            }
+            stays
+        });
+        for (addr, routing) in routings {
+            match (listeners.get(&addr), opened.remove(&addr)) {
+                (Some(listener), _) => listener.routing.store(Arc::new(routing)),
+                (None, Some(sockets)) => {
+                    listeners.insert(addr, self.start(addr, sockets, routing));
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Ends all listeners: what has been read is answered, for `grace` at
+    /// most. Says whether all was answered.
+    pub async fn shut_down(&self, grace: Duration) -> bool {
+        let listeners = std::mem::take(&mut *self.lock());
+        let mut workers = Vec::new();
+        for listener in listeners.into_values() {
+            listener.stop.cancel();
+            workers.extend(listener.workers);
+        }
+        let joined = tokio::task::spawn_blocking(move || {
+            for worker in workers {
+                drop(worker.join());
+            }
+        });
+        let drained = async {
+            drop(joined.await);
+            self.queries.tasks.close();
+            self.queries.tasks.wait().await;
+        };
+        tokio::time::timeout(grace, drained).await.is_ok()
+    }
+
+    /// Starts the workers of a listener.
+    fn start(&self, addr: ListenAddr, sockets: Sockets, routing: Routing) -> Listener {
+        let routing = Arc::new(ArcSwap::from_pointee(routing));
+        let stop = CancellationToken::new();
+        let workers = sockets
+            .udp
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, socket)| {
+                let worker = Worker {
+                    bound: socket.local_addr().ok()?,
+                    socket: Arc::new(socket),
+                    routing: Arc::clone(&routing),
+                    shared: Arc::clone(&self.shared),
+                    queries: Arc::clone(&self.queries),
+                    stop: stop.clone(),
+                };
+                let name = format!("udp{addr}/{index}");
+                match thread::Builder::new().name(name).spawn(move || worker.run()) {
+                    Ok(handle) => Some(handle),
+                    Err(error) => {
+                        tracing::error!(%addr, %error, "cannot start a UDP worker");
+                        None
+                    }
+                }
+            })
+            .collect();
+        let acceptor = tcp::Acceptor {
+            routing: Arc::clone(&routing),
+            shared: Arc::clone(&self.shared),
+            queries: Arc::clone(&self.queries),
+            connections: Arc::clone(&self.connections),
+            limits: self.limits,
+            stop: stop.clone(),
+        };
+        self.queries.tasks.spawn_on(acceptor.run(sockets.tcp), &self.queries.runtime);
+        Listener { routing, stop, workers }
+    }
+
+    /// The listeners. A panic elsewhere leaves the map as good as it was.
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ListenAddr, Listener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+// === impl Queries ===
+
+impl Queries {
+    /// Makes the query runtime the current one of this thread.
+    pub(crate) fn enter(&self) -> EnterGuard<'_> {
+        self.runtime.enter()
+    }
+
+    /// The tasks that shutting down waits for.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Lets a query wait, and hands its response to `respond`. Gives it back
+    /// if too many wait already.
+    pub(crate) fn spawn(
+        &self,
+        shared: &Arc<Shared>,
+        pending: Box<Pending>,
+        respond: impl FnOnce(&[u8]) + Send + 'static,
+    ) -> Option<Box<Pending>> {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            shared.families.pending_rejected.inc();
+            return Some(pending);
+        };
+        let shared = Arc::clone(shared);
+        let task = async move {
+            let waiting = Waiting::new(&shared);
+            let mut out = Vec::with_capacity(512);
+            pending.finish(&shared, &mut out).await;
+            drop(waiting);
+            drop(permit);
+            if !out.is_empty() {
+                respond(&out);
+            }
+        };
+        self.tasks.spawn_on(task, &self.runtime);
+        None
+    }
+}
+
+// === Waiting ===
+
+/// Counts a query for as long as it waits.
+struct Waiting(prometheus::IntGauge);
+
+impl Waiting {
+    /// Begins to wait.
+    fn new(shared: &Shared) -> Self {
+        shared.families.pending.inc();
+        Self(shared.families.pending.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

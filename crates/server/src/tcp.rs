@@ -1,0 +1,385 @@
+//! TCP: connections, and the messages on them (RFC 7766).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::Families;
+use crate::Limits;
+use crate::Routing;
+use crate::Transport;
+use crate::handle;
+use crate::handle::Received;
+use crate::handle::Shared;
+use crate::handle::Step;
+use crate::server::Queries;
+use crate::udp::now;
+
+/// How long to wait after the kernel refused a connection for want of
+/// descriptors or memory; at once it would refuse again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts the connections of one listener.
+pub(crate) struct Acceptor {
+    /// Which block answers.
+    pub(crate) routing: Arc<ArcSwap<Routing>>,
+    /// What all listeners share.
+    pub(crate) shared: Arc<Shared>,
+    /// Where queries wait for upstreams.
+    pub(crate) queries: Arc<Queries>,
+    /// Open connections.
+    pub(crate) connections: Arc<Connections>,
+    /// Bounds on clients.
+    pub(crate) limits: Limits,
+    /// Ends the listener.
+    pub(crate) stop: CancellationToken,
+}
+
+/// The open connections of all listeners.
+pub(crate) struct Connections {
+    /// Bounds on them.
+    limits: Limits,
+    /// What is counted.
+    families: Families,
+    /// The connections by number.
+    open: Mutex<(u64, BTreeMap<u64, Open>)>,
+}
+
+/// What is known of an open connection.
+struct Open {
+    /// Address of the client.
+    client: IpAddr,
+    /// When the last message was read.
+    active: Instant,
+    /// Closes it.
+    close: CancellationToken,
+}
+
+/// One connection.
+struct Connection {
+    /// What it shares with the others.
+    acceptor: Arc<Acceptor>,
+    /// Its number.
+    number: u64,
+    /// Address and port of the client.
+    client: SocketAddr,
+    /// Address and port of the server.
+    local: SocketAddr,
+    /// Closes it.
+    close: CancellationToken,
+}
+
+/// A response to be written.
+struct Outgoing {
+    /// The message.
+    response: Vec<u8>,
+    /// The place it holds in the pipeline until it is written.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Splits a stream into messages.
+struct Frames {
+    /// The stream.
+    stream: OwnedReadHalf,
+    /// What was read and not yet taken.
+    buffer: Vec<u8>,
+}
+
+// === impl Acceptor ===
+
+impl Acceptor {
+    /// Accepts connections until told to stop.
+    pub(crate) async fn run(self, listener: std::net::TcpListener) {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "cannot listen for TCP connections");
+                return;
+            }
+        };
+        let acceptor = Arc::new(self);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = acceptor.stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, client)) => acceptor.open(stream, client),
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(_) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                        () = acceptor.stop.cancelled() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves a new connection.
+    fn open(self: &Arc<Self>, stream: TcpStream, client: SocketAddr) {
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        // Answers are small and complete: waiting to fill a segment only
+        // delays them.
+        drop(stream.set_nodelay(true));
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        let close = self.stop.child_token();
+        let number = self.connections.add(client.ip(), close.clone(), now());
+        let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+        let connection =
+            Connection { acceptor: Arc::clone(self), number, client, local, close };
+        self.queries.tasks().spawn(async move { connection.serve(stream).await });
+    }
+}
+
+/// Whether an accept error concerns just the connection that was not opened.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::WouldBlock
+    )
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// No connections yet.
+    pub(crate) fn new(limits: Limits, families: Families) -> Self {
+        Self { limits, families, open: Mutex::default() }
+    }
+
+    /// Notes a new connection. If there are too many, the one that has been
+    /// silent longest is closed: of the same client if that one has too many.
+    fn add(&self, client: IpAddr, close: CancellationToken, now: Instant) -> u64 {
+        let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, open) = &mut *guard;
+        let of_client = open.values().filter(|other| other.client == client).count();
+        let victim = if of_client >= self.limits.connections_per_client {
+            oldest(open.iter().filter(|(_, other)| other.client == client))
+        } else if open.len() >= self.limits.connections {
+            oldest(open.iter())
+        } else {
+            None
+        };
+        if let Some(victim) = victim.and_then(|number| open.remove(&number)) {
+            victim.close.cancel();
+            self.families.evicted.inc();
+        }
+        *next += 1;
+        open.insert(*next, Open { client, active: now, close });
+        self.families.connections.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+        *next
+    }
+
+    /// Notes that a message was read.
+    fn touch(&self, number: u64, now: Instant) {
+        let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = guard.1.get_mut(&number) {
+            open.active = now;
+        }
+    }
+
+    /// Forgets a connection.
+    fn remove(&self, number: u64) {
+        let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.1.remove(&number);
+        self.families.connections.set(i64::try_from(guard.1.len()).unwrap_or(i64::MAX));
+    }
+}
+
+/// The connection that has been silent longest.
+fn oldest<'a>(open: impl Iterator<Item = (&'a u64, &'a Open)>) -> Option<u64> {
+    open.min_by_key(|(_, open)| open.active).map(|(number, _)| *number)
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Reads messages and answers them until the client is done or silent.
+    async fn serve(&self, stream: TcpStream) {
+        let (reader, writer) = stream.into_split();
+        let limits = self.acceptor.limits;
+        let permits = Arc::new(Semaphore::new(limits.pipelined));
+        let (responses, outgoing) = mpsc::channel(limits.pipelined);
+        let writing = write_all(writer, outgoing, limits.write);
+        let reading = self.read_all(reader, responses, permits);
+        // The writer ends when the reader and all that wait for upstreams
+        // have let go of the channel, or when the client does not take what
+        // it is sent.
+        let mut reading = std::pin::pin!(reading);
+        let mut writing = std::pin::pin!(writing);
+        tokio::select! {
+            () = &mut writing => {}
+            () = &mut reading => writing.await,
+        }
+    }
+
+    /// Reads messages and starts to answer them.
+    async fn read_all(
+        &self,
+        stream: OwnedReadHalf,
+        responses: mpsc::Sender<Outgoing>,
+        permits: Arc<Semaphore>,
+    ) {
+        let mut frames = Frames { stream, buffer: Vec::new() };
+        let limits = self.acceptor.limits;
+        loop {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                return;
+            };
+            let read = async {
+                loop {
+                    match frames.next(limits.idle, limits.read).await {
+                        // RFC 7766 §6.2.3: idle means nothing outstanding.
+                        Err(error)
+                            if error.kind() == io::ErrorKind::TimedOut
+                                && frames.buffer.is_empty()
+                                && permits.available_permits() + 1 < limits.pipelined => {}
+                        other => return other,
+                    }
+                }
+            };
+            let message = tokio::select! {
+                message = read => message,
+                () = self.close.cancelled() => return,
+            };
+            let Ok(message) = message else {
+                return;
+            };
+            let now = now();
+            self.acceptor.connections.touch(self.number, now);
+            self.answer(&message, now, &responses, permit).await;
+        }
+    }
+
+    /// Answers one message, or lets it wait for an upstream.
+    async fn answer(
+        &self,
+        message: &[u8],
+        now: Instant,
+        responses: &mpsc::Sender<Outgoing>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let idle = self.acceptor.limits.idle.as_millis() / 100;
+        let received = Received {
+            message,
+            client: self.client,
+            local: self.local,
+            transport: Transport::Tcp,
+            tcp_idle: u16::try_from(idle).unwrap_or(u16::MAX),
+            now,
+        };
+        let mut out = Vec::with_capacity(512);
+        let shared = &self.acceptor.shared;
+        let routing = self.acceptor.routing.load_full();
+        match handle::handle(shared, &routing, &received, &mut out) {
+            Step::Silent => {}
+            Step::Respond => {
+                drop(responses.send(Outgoing { response: out, permit: Some(permit) }).await);
+            }
+            Step::Resolve(pending) => {
+                let later = responses.clone();
+                let rejected = self.acceptor.queries.spawn(shared, pending, move |response| {
+                    // There is a place for each permit.
+                    let response = response.to_vec();
+                    drop(later.try_send(Outgoing { response, permit: Some(permit) }));
+                });
+                if let Some(pending) = rejected {
+                    pending.reject(&mut out);
+                    drop(responses.send(Outgoing { response: out, permit: None }).await);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.acceptor.connections.remove(self.number);
+    }
+}
+
+/// Writes responses as they come, each behind its length.
+async fn write_all(
+    mut writer: OwnedWriteHalf,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+    limit: Duration,
+) {
+    while let Some(Outgoing { response, permit }) = outgoing.recv().await {
+        let Ok(length) = u16::try_from(response.len()) else {
+            continue;
+        };
+        // RFC 7766 §8: length and message in one write.
+        let framed = [&length.to_be_bytes()[..], &response].concat();
+        match timeout(limit, writer.write_all(&framed)).await {
+            Ok(Ok(())) => drop(permit),
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+// === impl Frames ===
+
+impl Frames {
+    /// The next message: its first octet within `idle`, the rest within
+    /// `read`. Cancel safe: what was read stays in the buffer.
+    async fn next(&mut self, idle: Duration, read: Duration) -> io::Result<Vec<u8>> {
+        if self.buffer.is_empty() {
+            timeout(idle, self.fill()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        }
+        timeout(read, async {
+            loop {
+                if let Some(message) = self.take() {
+                    return Ok(message);
+                }
+                self.fill().await?;
+            }
+        })
+        .await
+        .map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    /// Reads some more.
+    async fn fill(&mut self) -> io::Result<()> {
+        match self.stream.read_buf(&mut self.buffer).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a message that is complete off the buffer.
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let (length, rest) = self.buffer.split_first_chunk::<2>()?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let message = rest.get(..length)?.to_vec();
+        self.buffer.drain(..2 + length);
+        if self.buffer.is_empty() && self.buffer.capacity() > 8192 {
+            self.buffer = Vec::new();
+        }
+        Some(message)
+    }
+}

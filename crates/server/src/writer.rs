@@ -1,0 +1,167 @@
+//! Responses about local names.
+
+use portolan_proto::Class;
+use portolan_proto::Ede;
+use portolan_proto::EdnsReply;
+use portolan_proto::Query;
+use portolan_proto::Rcode;
+use portolan_proto::ResponseHead;
+use portolan_proto::ResponseWriter;
+use portolan_proto::Rrset;
+use portolan_proto::Rtype;
+use portolan_proto::Section;
+use portolan_proto::Soa;
+
+use crate::LoadBalance;
+
+/// Largest UDP response and largest UDP query this server takes, in octets:
+/// what passes every path without fragments (RFC 9715 §3.2).
+pub(crate) const UDP_PAYLOAD: u16 = 1232;
+
+/// What a response has beyond its records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
+    /// Most octets of the response.
+    pub(crate) limit: usize,
+    /// Whether names are resolved elsewhere, too.
+    pub(crate) recursion_available: bool,
+    /// Idle time of the connection in units of 100 ms, if the client asked.
+    pub(crate) tcp_keepalive: Option<u16>,
+    /// Extended error.
+    pub(crate) ede: Option<(Ede, &'a str)>,
+}
+
+/// The start of a negative answer's SOA.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Negative {
+    /// Octets of the query name before the apex.
+    pub(crate) apex_offset: usize,
+    /// Version of the table.
+    pub(crate) serial: u32,
+    /// Seconds for which absence may be believed.
+    pub(crate) ttl: u32,
+}
+
+// === impl Frame ===
+
+impl<'a> Frame<'a> {
+    /// The same with an extended error.
+    pub(crate) fn with_ede(self, ede: Ede, text: &'a str) -> Self {
+        Self { ede: Some((ede, text)), ..self }
+    }
+
+    /// What the OPT says.
+    pub(crate) fn edns(&self) -> EdnsReply<'a> {
+        EdnsReply {
+            udp_payload: UDP_PAYLOAD,
+            ede: self.ede,
+            tcp_keepalive: self.tcp_keepalive,
+        }
+    }
+
+    /// Head of a response.
+    pub(crate) fn head(&self, rcode: Rcode, authoritative: bool) -> ResponseHead {
+        ResponseHead {
+            authoritative,
+            recursion_available: self.recursion_available,
+            ..ResponseHead::new(rcode)
+        }
+    }
+}
+
+/// Writes a chain of CNAMEs and the records at its end.
+pub(crate) fn positive(
+    out: &mut Vec<u8>,
+    query: &Query<'_>,
+    frame: &Frame<'_>,
+    chain: &[&Rrset],
+    end: Option<&Rrset>,
+    order: Option<&LoadBalance>,
+    rotation: usize,
+) {
+    let edns = frame.edns();
+    let head = frame.head(Rcode::NOERROR, true);
+    let mut writer = ResponseWriter::new(out, query, head, frame.limit, &edns);
+    let owner = write_chain(&mut writer, chain);
+    if let Some((set, owner)) = end.zip(owner) {
+        match order {
+            Some(order) => {
+                let owner_name = chain
+                    .last()
+                    .and_then(|set| set.target().cloned())
+                    .unwrap_or_else(|| query.qname.to_name());
+                for index in order.order_of(&owner_name, set, rotation) {
+                    writer.record(Section::Answer, owner, set.record(index));
+                }
+            }
+            None => {
+                for record in set.rotated(rotation) {
+                    writer.record(Section::Answer, owner, record);
+                }
+            }
+        }
+    }
+    writer.finish(query, Rcode::NOERROR, &edns);
+}
+
+/// Writes CNAMEs, each owned by the target of the one before. Gives where the
+/// last target stands, unless a CNAME did not fit.
+pub(crate) fn write_chain(writer: &mut ResponseWriter<'_>, chain: &[&Rrset]) -> Option<u16> {
+    let mut owner = ResponseWriter::QNAME;
+    for set in chain {
+        owner = writer.record(Section::Answer, owner, set.record(0))?;
+    }
+    Some(owner)
+}
+
+/// Writes a NODATA or NXDOMAIN answer about a local name, after the CNAMEs
+/// that lead to it (RFC 2308 §2).
+pub(crate) fn negative(
+    out: &mut Vec<u8>,
+    query: &Query<'_>,
+    frame: &Frame<'_>,
+    rcode: Rcode,
+    chain: &[&Rrset],
+    negative: Negative,
+) {
+    let edns = frame.edns();
+    let head = frame.head(rcode, true);
+    let mut writer = ResponseWriter::new(out, query, head, frame.limit, &edns);
+    write_chain(&mut writer, chain);
+    writer.soa(Soa {
+        apex_offset: negative.apex_offset,
+        serial: negative.serial,
+        negative_ttl: negative.ttl,
+    });
+    writer.finish(query, rcode, &edns);
+}
+
+/// Writes a response without records.
+pub(crate) fn empty(
+    out: &mut Vec<u8>,
+    query: &Query<'_>,
+    frame: &Frame<'_>,
+    rcode: Rcode,
+    authoritative: bool,
+) {
+    let edns = frame.edns();
+    let head = frame.head(rcode, authoritative);
+    ResponseWriter::new(out, query, head, frame.limit, &edns).finish(query, rcode, &edns);
+}
+
+/// Writes the one HINFO that answers ANY (RFC 8482 §4.2).
+pub(crate) fn any(out: &mut Vec<u8>, query: &Query<'_>, frame: &Frame<'_>) {
+    const RDATA: &[u8] = b"\x07RFC8482\x00";
+    const TTL: u32 = 3600;
+    let edns = frame.edns();
+    let head = frame.head(Rcode::NOERROR, true);
+    let mut writer = ResponseWriter::new(out, query, head, frame.limit, &edns);
+    let mut record = Vec::with_capacity(24);
+    record.extend_from_slice(&Rtype::HINFO.0.to_be_bytes());
+    record.extend_from_slice(&Class::IN.0.to_be_bytes());
+    record.extend_from_slice(&TTL.to_be_bytes());
+    record.extend_from_slice(&[0, 9]);
+    record.extend_from_slice(RDATA);
+    writer.record(Section::Answer, ResponseWriter::QNAME, &record);
+    writer.finish(query, Rcode::NOERROR, &edns);
+}
