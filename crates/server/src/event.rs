@@ -31,10 +31,8 @@ pub struct Event<'a> {
     pub rcode: Option<Rcode>,
     /// Flags of the response.
     pub flags: Flags,
-    /// Records in the answer and in the authority section.
-    pub counts: [u16; 2],
-    /// Octets of the response.
-    pub response_size: usize,
+    /// The response; empty if none was sent.
+    pub response: &'a [u8],
     /// Directive that answered; empty if none did.
     pub plugin: &'static str,
     /// Upstream that was asked.

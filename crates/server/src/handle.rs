@@ -389,10 +389,10 @@ pub(crate) fn event<'a>(
     received: &Received<'_>,
     plugin: &'static str,
     rcode: Option<Rcode>,
-    response: &[u8],
+    response: &'a [u8],
     upstream: Option<&'a str>,
 ) -> Event<'a> {
-    let field = |at: usize| match response.get(at..at + 2) {
+    let flags = match response.get(2..4) {
         Some([high, low]) => u16::from_be_bytes([*high, *low]),
         _ => 0,
     };
@@ -402,9 +402,8 @@ pub(crate) fn event<'a>(
         local: received.local,
         transport: received.transport,
         rcode,
-        flags: Flags(field(2)),
-        counts: [field(6), field(8)],
-        response_size: response.len(),
+        flags: Flags(flags),
+        response,
         plugin,
         upstream,
         duration: elapsed(received.now),

@@ -207,7 +207,7 @@ impl BlockMetrics {
         #[expect(clippy::cast_precision_loss, reason = "a message has at most 65,535 octets")]
         {
             request_size.observe(event.query.size as f64);
-            response_size.observe(event.response_size as f64);
+            response_size.observe(event.response.len() as f64);
         }
         if event.query.dnssec_ok() {
             self.dnssec_ok.inc();
