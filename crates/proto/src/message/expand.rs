@@ -42,7 +42,10 @@ mod tests {
         wire.extend_from_slice(b"\xc0\x0c\0\x06\0\x01\0\0\0\x3c\0\x18\xc0\x0c\xc0\x0c");
         wire.extend_from_slice(&[7; 20]);
         let message = Message::parse(wire).unwrap();
-        let data: Vec<_> = message.records().map(|r| r.expanded_rdata().unwrap()).collect();
+        let data: Vec<_> = message
+            .records()
+            .map(|r| r.expanded_rdata().unwrap())
+            .collect();
         assert_eq!(data[0], b"\0\x0a\x01a\0");
         assert_eq!(data[1], [b"\x01a\0\x01a\0".as_slice(), &[7; 20]].concat());
     }

@@ -1,5 +1,6 @@
 //! Another order of the addresses of a message.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::Message;
@@ -7,14 +8,12 @@ use super::Section;
 use crate::Name;
 use crate::Rtype;
 
+/// What the addresses of one set share.
+type AddressSetKey = (Section, Name, Rtype);
+
 /// Addresses that belong to one owner and type.
+#[derive(Default)]
 struct AddressSet {
-    /// Section they stand in.
-    section: Section,
-    /// Their owner.
-    owner: Name,
-    /// Their type.
-    rtype: Rtype,
     /// Where the data of each begins.
     at: Vec<usize>,
     /// The addresses.
@@ -27,11 +26,11 @@ impl Message {
     /// of the message stays valid. An answer of `order` that is no
     /// permutation leaves the set alone.
     pub fn reorder_addresses(&mut self, mut order: impl FnMut(&Name, &[IpAddr]) -> Vec<usize>) {
-        for set in self.address_sets() {
+        for ((_, owner, _), set) in self.address_sets() {
             if set.addresses.len() < 2 {
                 continue;
             }
-            let indices = order(&set.owner, &set.addresses);
+            let indices = order(&owner, &set.addresses);
             let mut sorted = indices.clone();
             sorted.sort_unstable();
             if !sorted.into_iter().eq(0..set.addresses.len()) {
@@ -48,8 +47,8 @@ impl Message {
     }
 
     /// The address sets of all sections.
-    fn address_sets(&self) -> Vec<AddressSet> {
-        let mut sets: Vec<AddressSet> = Vec::new();
+    fn address_sets(&self) -> BTreeMap<AddressSetKey, AddressSet> {
+        let mut sets: BTreeMap<AddressSetKey, AddressSet> = BTreeMap::new();
         for record in self.records() {
             let address = match record.rtype {
                 Rtype::A => <[u8; 4]>::try_from(record.rdata()).map(IpAddr::from),
@@ -59,22 +58,11 @@ impl Message {
             let (Ok(address), Some(owner)) = (address, record.owner()) else {
                 continue;
             };
-            let place = sets.iter_mut().find(|set| {
-                (set.section, set.rtype) == (record.section, record.rtype) && set.owner == owner
-            });
-            match place {
-                Some(set) => {
-                    set.at.push(record.rdata_at);
-                    set.addresses.push(address);
-                }
-                None => sets.push(AddressSet {
-                    section: record.section,
-                    owner,
-                    rtype: record.rtype,
-                    at: vec![record.rdata_at],
-                    addresses: vec![address],
-                }),
-            }
+            let set = sets
+                .entry((record.section, owner, record.rtype))
+                .or_default();
+            set.at.push(record.rdata_at);
+            set.addresses.push(address);
         }
         sets
     }
@@ -100,7 +88,10 @@ mod tests {
         }
         let mut message = Message::parse(wire).unwrap();
         let last = |message: &Message| -> Vec<u8> {
-            message.records().map(|record| *record.rdata().last().unwrap()).collect()
+            message
+                .records()
+                .map(|record| *record.rdata().last().unwrap())
+                .collect()
         };
         message.reorder_addresses(|_, _| vec![1, 0]);
         assert_eq!(last(&message), [2, 1]);
