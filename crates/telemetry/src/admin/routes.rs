@@ -1,0 +1,85 @@
+//! What is found at which path.
+//!
+//! All paths are in the list of [`routes`]; a new one is a variant of [`Serves`]
+//! and an entry there.
+
+use std::collections::BTreeSet;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get};
+use tower_http::compression::CompressionLayer;
+use tracing::error;
+
+use crate::metrics::{self, Metrics};
+use crate::readiness::{Readiness, Status};
+
+use super::{Serves, Services};
+
+/// A path and what answers there.
+struct Route {
+    /// The path.
+    path: &'static str,
+    /// Answers GET and HEAD; all other methods are refused with 405.
+    answer: MethodRouter,
+}
+
+/// The routes of a listener that serves all of `serves`; all other paths are
+/// refused with 404.
+pub(super) fn router(serves: &BTreeSet<Serves>, services: &Services) -> Router {
+    let routes = serves.iter().flat_map(|&serves| routes(serves, services));
+    routes.fold(Router::new(), |router, Route { path, answer }| {
+        router.route(path, answer)
+    })
+}
+
+/// The routes that belong to `serves`.
+fn routes(serves: Serves, services: &Services) -> Vec<Route> {
+    match serves {
+        Serves::Health => vec![Route {
+            path: HEALTH,
+            answer: get(async || "OK"),
+        }],
+        Serves::Ready => {
+            let readiness = services.readiness.clone();
+            vec![Route {
+                path: "/ready",
+                answer: get(async move || ready(&readiness)),
+            }]
+        }
+        Serves::Metrics => {
+            let metrics = services.metrics.clone();
+            let answer = get(async move || exposition(&metrics)).layer(CompressionLayer::new());
+            vec![Route {
+                path: "/metrics",
+                answer,
+            }]
+        }
+    }
+}
+
+/// Says whether the server is ready, and what it waits for if not.
+fn ready(readiness: &Readiness) -> Response {
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    match readiness.status() {
+        Status::Ready => "OK".into_response(),
+        Status::Unready(names) => (unavailable, names.join(",")).into_response(),
+        Status::ShuttingDown => (unavailable, "Shutting down").into_response(),
+    }
+}
+
+/// All metrics as text.
+fn exposition(metrics: &Metrics) -> Response {
+    match metrics.encode() {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(cause) => {
+            error!(target: "plugin", plugin = "prometheus", %cause, "cannot encode metrics");
+            (StatusCode::INTERNAL_SERVER_ERROR, "cannot encode metrics").into_response()
+        }
+    }
+}
+
+/// The path that tells that the process is alive.
+pub(super) const HEALTH: &str = "/health";
