@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portolan_telemetry::log::{LogConfig, init};
+use portolan_telemetry::log::{LogConfig, PLUGIN_TARGET, init};
 use tracing::info;
 
 /// Without the variable this is an empty test; with it, the process under test.
@@ -17,7 +17,7 @@ fn child() {
     let guard = init(LogConfig::default()).expect("the first set-up succeeds");
     assert!(init(LogConfig::default()).is_err(), "there is one log");
     for number in 0..200_000 {
-        info!(number, "a line that nobody reads");
+        info!(target: PLUGIN_TARGET, number, "a line that nobody reads");
     }
     let dropped = guard.dropped_lines();
     drop(guard);
