@@ -1,0 +1,395 @@
+//! Answers kept for their time.
+//!
+//! One cache per server block, in two halves: what exists (`success`) and
+//! what does not, failures included (`denial`). What an upstream said is kept
+//! whole, under the question it answers; nothing in it is taken for an answer
+//! to another question.
+//!
+//! Everything here is decided by arguments: the question, the response and
+//! the time. Who refreshes an entry is the [`crate::Resolver`].
+
+mod config;
+mod entry;
+mod key;
+mod lifetime;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use portolan_proto::Ede;
+use portolan_proto::Flags;
+use portolan_proto::Message;
+use portolan_proto::Name;
+use portolan_proto::Qname;
+use portolan_proto::Rcode;
+
+use crate::Answer;
+use crate::Context;
+use crate::Question;
+use crate::metrics::CacheMetrics;
+pub use config::CacheConfig;
+pub use config::CacheLabels;
+pub use config::Prefetch;
+pub use config::ServeStale;
+pub use config::StaleMode;
+pub use config::StoreConfig;
+pub(crate) use entry::Entry;
+use key::Key;
+pub(crate) use lifetime::Kind;
+use store::Store;
+
+/// How long a failure of our own is kept: the least that RFC 9520 §3.2
+/// allows, for upstreams come back sooner than zones are repaired.
+const FAILURE_TTL: Duration = Duration::from_secs(1);
+
+/// Answers of upstreams, kept for their time.
+#[derive(Debug)]
+pub struct Cache {
+    /// Settings.
+    config: CacheConfig,
+    /// What exists.
+    success: Store,
+    /// What does not, and what failed.
+    denial: Store,
+    /// Metrics.
+    metrics: CacheMetrics,
+}
+
+/// What the cache makes of a question.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    /// Nothing of use.
+    Miss,
+    /// An answer.
+    Hit {
+        /// The answer.
+        answer: Answer,
+        /// An entry to be refreshed meanwhile.
+        refresh: Option<Arc<Entry>>,
+    },
+    /// An expired entry, of use if upstreams have nothing better
+    /// ([`Cache::stale`]).
+    Verify,
+}
+
+/// An entry that may be of use, and whether its time is up.
+struct Found {
+    /// The entry.
+    entry: Arc<Entry>,
+    /// Seconds left; `None` if expired.
+    remaining: Option<u32>,
+}
+
+// === impl Cache ===
+
+/// # Creation
+impl Cache {
+    /// An empty cache.
+    pub fn new(config: CacheConfig, labels: &CacheLabels, context: &Context) -> Arc<Self> {
+        let metrics = context
+            .families
+            .cache(&labels.server, &labels.zones, &labels.view);
+        Arc::new(Self {
+            success: Store::new(config.success.capacity, metrics.success.clone()),
+            denial: Store::new(config.denial.capacity, metrics.denial.clone()),
+            config,
+            metrics,
+        })
+    }
+
+    /// The settings it was made with. A reload that has the same ones can go
+    /// on with this cache.
+    pub fn config(&self) -> &CacheConfig {
+        &self.config
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.success.clear();
+        self.denial.clear();
+    }
+
+    /// Entries held, positive and negative.
+    pub fn len(&self) -> usize {
+        self.success.len() + self.denial.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// # Looking up
+impl Cache {
+    /// What is known about a question.
+    pub(crate) fn lookup(&self, question: &Question, now: Instant) -> Lookup {
+        if !self.covers(&question.qname) {
+            return Lookup::Miss;
+        }
+        self.metrics.requests.inc();
+        let Some(found) = self.find(question, now) else {
+            self.metrics.misses.inc();
+            return Lookup::Miss;
+        };
+        match (found.remaining, &self.config.serve_stale) {
+            (Some(remaining), _) => self.fresh(question, found.entry, remaining, now),
+            (None, Some(stale)) => self.expired(question, found.entry, stale, now),
+            (None, None) => Lookup::Miss,
+        }
+    }
+
+    /// The expired entry that a question may be answered from should
+    /// upstreams fail.
+    pub(crate) fn stale(&self, question: &Question, now: Instant) -> Option<Arc<Entry>> {
+        if !self.covers(&question.qname) {
+            return None;
+        }
+        self.find(question, now)
+            .filter(|found| found.remaining.is_none())
+            .map(|found| found.entry)
+    }
+
+    /// The answer that an expired entry gives.
+    pub(crate) fn stale_answer(&self, question: &Question, entry: &Entry) -> Answer {
+        self.metrics.stale.inc();
+        self.half(entry.kind()).metrics().hits.inc();
+        let ttl = self.config.serve_stale.as_ref().map_or(0, |s| s.reply_ttl);
+        // RFC 8914 §4.4, §4.20: stale, and stale that it does not exist.
+        let ede = if entry.message().rcode() == Rcode::NXDOMAIN {
+            STALE_NXDOMAIN
+        } else {
+            Ede::STALE_ANSWER
+        };
+        answer(question, entry, ttl, Some(ede))
+    }
+
+    /// Whether an entry for the name may be here.
+    fn covers(&self, qname: &Qname) -> bool {
+        self.config.zones.iter().any(|zone| qname.is_within(zone))
+    }
+
+    /// The better of the two entries that there may be. What does not exist
+    /// comes first, for it is newer than what did exist; a failure comes
+    /// last, for it says nothing about the name.
+    fn find(&self, question: &Question, now: Instant) -> Option<Found> {
+        let key = Key::new(question);
+        let usable = |store: &Store| {
+            let entry = store.get(&key)?;
+            let remaining = entry.remaining(now);
+            let usable = remaining.is_some() || self.may_serve_stale(&entry, now);
+            usable.then_some(Found { entry, remaining })
+        };
+        let denial = usable(&self.denial);
+        let prefers_success = match &denial {
+            None => true,
+            Some(found) if found.entry.kind() == Kind::Failure => true,
+            Some(found) => found.remaining.is_none() && self.prefers_positive(),
+        };
+        if prefers_success {
+            usable(&self.success).or(denial)
+        } else {
+            denial
+        }
+    }
+
+    /// Whether an entry is expired, but not for too long. A failure is not
+    /// served a second longer than it has to be.
+    fn may_serve_stale(&self, entry: &Entry, now: Instant) -> bool {
+        self.config
+            .serve_stale
+            .as_ref()
+            .is_some_and(|stale| entry.kind() != Kind::Failure && entry.age(now) < stale.duration)
+    }
+
+    /// Whether a positive entry goes before an expired negative one.
+    fn prefers_positive(&self) -> bool {
+        self.config
+            .serve_stale
+            .as_ref()
+            .is_some_and(|stale| stale.prefer_positive)
+    }
+
+    /// Answers from an entry in its time, and has it refreshed if it is
+    /// popular and near its end.
+    fn fresh(
+        &self,
+        question: &Question,
+        entry: Arc<Entry>,
+        remaining: u32,
+        now: Instant,
+    ) -> Lookup {
+        self.half(entry.kind()).metrics().hits.inc();
+        let ttl = if self.config.keepttl {
+            entry.ttl()
+        } else {
+            remaining
+        };
+        let ede = if entry.kind() == Kind::Failure {
+            Some(Ede::CACHED_ERROR)
+        } else {
+            entry.message().ede()
+        };
+        let answer = answer(question, &entry, ttl, ede);
+        let refresh = self.config.prefetch.as_ref().is_some_and(|prefetch| {
+            entry.kind() != Kind::Failure && entry.wants_prefetch(prefetch, remaining, now)
+        }) && entry.begin_refresh(now);
+        if refresh {
+            self.metrics.prefetches.inc();
+        }
+        Lookup::Hit {
+            answer,
+            refresh: refresh.then_some(entry),
+        }
+    }
+
+    /// Answers from an expired entry, or leaves it to be verified.
+    fn expired(
+        &self,
+        question: &Question,
+        entry: Arc<Entry>,
+        stale: &ServeStale,
+        now: Instant,
+    ) -> Lookup {
+        let verify = matches!(stale.mode, StaleMode::Verify { .. });
+        // RFC 8767 §5: after a failure, no other attempt for a while.
+        if verify && entry.may_refresh(now) {
+            return Lookup::Verify;
+        }
+        let answer = self.stale_answer(question, &entry);
+        let refresh = !verify && entry.begin_refresh(now);
+        Lookup::Hit {
+            answer,
+            refresh: refresh.then_some(entry),
+        }
+    }
+
+    /// The half that a kind of entry is kept in.
+    fn half(&self, kind: Kind) -> &Store {
+        match kind {
+            Kind::Success => &self.success,
+            Kind::Denial | Kind::Failure => &self.denial,
+        }
+    }
+}
+
+/// # Keeping
+impl Cache {
+    /// Keeps a response, if it may be kept, and gives it the TTL that it will
+    /// have from the cache. `epoch` is the time in seconds since 1970. Says
+    /// what was kept.
+    pub(crate) fn keep(
+        &self,
+        question: &Question,
+        message: &mut Message,
+        now: Instant,
+        epoch: u32,
+    ) -> Option<Kind> {
+        // An answer to RD=0 is what the upstream happens to know.
+        if !self.covers(&question.qname) || !question.recursion_desired {
+            return None;
+        }
+        if !lifetime::is_answer_to(message, question) {
+            self.metrics.drops.inc();
+            return None;
+        }
+        let kind = lifetime::kind(message, question, epoch)?;
+        if self.is_disabled(kind, &question.qname) {
+            return None;
+        }
+        let ttl = self.time_to_keep(kind, message)?;
+        // What is served now is what is served from the cache in a moment.
+        if kind != Kind::Failure {
+            let seconds = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
+            message.map_ttls(|_| seconds);
+        }
+        self.insert(question, Entry::new(message.clone(), kind, ttl, now));
+        Some(kind)
+    }
+
+    /// Keeps that no upstream answered, so that the question is not asked
+    /// over and over (RFC 9520 §3.2).
+    pub(crate) fn keep_failure(&self, question: &Question, now: Instant) {
+        let ttl = FAILURE_TTL.min(self.config.servfail);
+        if ttl.is_zero() || !self.covers(&question.qname) {
+            return;
+        }
+        if let Some(message) = failure_message(question) {
+            self.insert(question, Entry::new(message, Kind::Failure, ttl, now));
+        }
+    }
+
+    /// Puts an entry in its place.
+    fn insert(&self, question: &Question, entry: Entry) {
+        let key = Key::new(question);
+        match entry.kind() {
+            Kind::Success => self.denial.remove(&key),
+            Kind::Denial if !self.prefers_positive() => self.success.remove(&key),
+            // What is known of the name stays while it cannot be refreshed.
+            Kind::Denial | Kind::Failure => {}
+        }
+        self.half(entry.kind()).insert(&key, entry);
+    }
+
+    /// Whether a kind of entry is not kept for a name.
+    fn is_disabled(&self, kind: Kind, qname: &Qname) -> bool {
+        let zones: &[Name] = match kind {
+            Kind::Success => &self.config.disable_success,
+            Kind::Denial | Kind::Failure => &self.config.disable_denial,
+        };
+        zones.iter().any(|zone| qname.is_within(zone))
+    }
+
+    /// For how long a response is kept; `None` is not at all.
+    fn time_to_keep(&self, kind: Kind, message: &Message) -> Option<Duration> {
+        let limits = match kind {
+            Kind::Failure => {
+                return Some(self.config.servfail).filter(|servfail| !servfail.is_zero());
+            }
+            Kind::Success => &self.config.success,
+            Kind::Denial => &self.config.denial,
+        };
+        let ttl = lifetime::ttl(kind, message);
+        // RFC 1035 §3.2.1: TTL 0 is for the transaction in progress only.
+        if ttl == 0 {
+            return None;
+        }
+        let ttl = ttl
+            .max(limits.min_ttl)
+            .min(limits.max_ttl.max(limits.min_ttl));
+        Some(Duration::from_secs(ttl.into()))
+    }
+}
+
+/// The answer that an entry gives.
+fn answer(question: &Question, entry: &Entry, ttl: u32, ede: Option<Ede>) -> Answer {
+    let mut message = entry.message().clone();
+    message.map_ttls(|_| ttl);
+    Answer {
+        // RFC 6840 §5.8: AD only for those who asked for it.
+        authentic_data: question.wants_authentic_data()
+            && message.flags().has(Flags::AUTHENTIC_DATA),
+        message,
+        ede,
+        from_cache: true,
+        upstream: None,
+    }
+}
+
+/// A SERVFAIL without records.
+fn failure_message(question: &Question) -> Option<Message> {
+    let flags = Flags::RESPONSE | Flags::RECURSION_AVAILABLE | Rcode::SERVFAIL.0;
+    let mut wire = vec![0, 0];
+    wire.extend_from_slice(&flags.to_be_bytes());
+    wire.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+    wire.extend_from_slice(question.octets());
+    Message::parse(wire).ok()
+}
+
+/// The name did not exist when it was last asked about (RFC 8914 §4.20).
+const STALE_NXDOMAIN: Ede = Ede(19);
+
+#[cfg(test)]
+mod tests;

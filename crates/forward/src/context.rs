@@ -1,0 +1,52 @@
+//! What all stanzas and caches of the process share.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Families;
+
+/// Most queries that may wait for upstreams at once, in the whole process:
+/// 10,000 by default, at some 10 kB each.
+pub const MAX_IN_FLIGHT: usize = 10_000;
+
+/// The surroundings of a resolver: where its tasks run and are counted.
+///
+/// Cloning is cheap; the clones share everything.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Waits for background work at shutdown.
+    pub tracker: TaskTracker,
+    /// Ends background work.
+    pub token: CancellationToken,
+    /// Metrics.
+    pub families: Families,
+    /// One permit for each query that waits for upstreams.
+    pub(crate) in_flight: Arc<Semaphore>,
+    /// How many permits there are.
+    pub(crate) max_in_flight: usize,
+}
+
+// === impl Context ===
+
+impl Context {
+    /// Surroundings with room for [`MAX_IN_FLIGHT`] queries.
+    pub fn new(tracker: TaskTracker, token: CancellationToken, families: Families) -> Self {
+        Self {
+            tracker,
+            token,
+            families,
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            max_in_flight: MAX_IN_FLIGHT,
+        }
+    }
+
+    /// The same, with room for `maximum` queries.
+    pub fn with_max_in_flight(mut self, maximum: usize) -> Self {
+        self.in_flight = Arc::new(Semaphore::new(maximum.min(Semaphore::MAX_PERMITS)));
+        self.max_in_flight = maximum;
+        self
+    }
+}

@@ -1,0 +1,155 @@
+//! Why an exchange with an upstream failed.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use portolan_proto::Rcode;
+
+/// A failed exchange, told as operators know it:
+/// `read udp 192.0.2.1:40000->192.0.2.53:53: i/o timeout`.
+#[derive(Debug)]
+pub(crate) struct ExchangeError {
+    /// At which step.
+    pub(crate) step: Step,
+    /// `udp` or `tcp`.
+    pub(crate) network: &'static str,
+    /// Our end, once there is one.
+    pub(crate) local: Option<SocketAddr>,
+    /// The upstream.
+    pub(crate) peer: SocketAddr,
+    /// What happened.
+    pub(crate) cause: Cause,
+}
+
+/// Step of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Getting a socket or a connection.
+    Dial,
+    /// Sending the query.
+    Write,
+    /// Waiting for the response.
+    Read,
+}
+
+/// What made an exchange fail.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    /// Nothing came in time.
+    Timeout,
+    /// The system or the network says no.
+    Io(io::Error),
+    /// The upstream closed the connection.
+    Closed,
+    /// The response on a connection is not to this query, or malformed.
+    Mismatch,
+    /// The upstream does not read queries with EDNS.
+    NoEdns,
+    /// The response code concerns this hop alone (RFC 6895 §2.3).
+    HopRcode(Rcode),
+}
+
+// === impl ExchangeError ===
+
+impl ExchangeError {
+    /// Whether the fault is this host's, so that it says nothing about the
+    /// upstream: no descriptors, no buffers, no such source address.
+    pub(crate) fn is_local(&self) -> bool {
+        // EMFILE, ENFILE, ENOMEM, ENOBUFS by number: std has no names for
+        // most of them.
+        match &self.cause {
+            Cause::Io(error) => {
+                matches!(error.raw_os_error(), Some(23 | 24 | 12 | 105))
+                    || error.kind() == io::ErrorKind::AddrNotAvailable
+            }
+            Cause::Timeout
+            | Cause::Closed
+            | Cause::Mismatch
+            | Cause::NoEdns
+            | Cause::HopRcode(_) => false,
+        }
+    }
+
+    /// Whether the upstream is reachable all the same: it answered, though
+    /// not what is of use.
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(self.cause, Cause::NoEdns | Cause::HopRcode(_))
+    }
+}
+
+impl fmt::Display for ExchangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = match self.step {
+            Step::Dial => "dial",
+            Step::Write => "write",
+            Step::Read => "read",
+        };
+        write!(f, "{step} {} ", self.network)?;
+        if let Some(local) = self.local {
+            write!(f, "{local}->")?;
+        }
+        write!(f, "{}: {}", self.peer, self.cause)
+    }
+}
+
+impl std::error::Error for ExchangeError {}
+
+// === impl Cause ===
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("i/o timeout"),
+            Self::Io(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => f.write_str("connection refused"),
+                io::ErrorKind::TimedOut => f.write_str("i/o timeout"),
+                _ => error.fmt(f),
+            },
+            Self::Closed => f.write_str("connection closed by the upstream"),
+            Self::Mismatch => f.write_str("response does not match the query"),
+            Self::NoEdns => f.write_str("upstream does not speak EDNS"),
+            Self::HopRcode(rcode) => write!(f, "upstream answered {rcode}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_keep_the_words_operators_match() {
+        let mut error = ExchangeError {
+            step: Step::Read,
+            network: "udp",
+            local: Some("127.0.0.1:48495".parse().unwrap()),
+            peer: "127.0.0.1:5351".parse().unwrap(),
+            cause: Cause::Timeout,
+        };
+        assert_eq!(
+            error.to_string(),
+            "read udp 127.0.0.1:48495->127.0.0.1:5351: i/o timeout"
+        );
+        error.local = None;
+        error.cause = Cause::Io(io::ErrorKind::ConnectionRefused.into());
+        assert_eq!(
+            error.to_string(),
+            "read udp 127.0.0.1:5351: connection refused"
+        );
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_not_held_against_the_upstream() {
+        let error = |cause| ExchangeError {
+            step: Step::Dial,
+            network: "udp",
+            local: None,
+            peer: "127.0.0.1:53".parse().unwrap(),
+            cause,
+        };
+        assert!(error(Cause::Io(io::Error::from_raw_os_error(24))).is_local());
+        assert!(!error(Cause::Io(io::Error::from_raw_os_error(111))).is_local());
+        assert!(!error(Cause::Timeout).is_local());
+    }
+}

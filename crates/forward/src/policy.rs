@@ -1,0 +1,341 @@
+//! Which upstream to ask next.
+//!
+//! A [`Plan`] is made for each query. It goes through the upstreams in the
+//! order of the policy, the suspects after the good ones and those that are
+//! down after all others, and starts over until the attempts are used up. An
+//! upstream that gave an answer that was kept back is not asked again.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rand::Rng;
+use rand::seq::SliceRandom as _;
+
+/// Most times one query is sent to one upstream (RFC 9520 §3.1: three).
+pub(crate) const MAX_SENDS: usize = 3;
+
+/// Order in which upstreams are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Drawn anew for each query.
+    #[default]
+    Random,
+    /// Each query begins with the upstream after the one the query before
+    /// began with.
+    RoundRobin,
+    /// As configured.
+    Sequential,
+}
+
+/// A text that names no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown policy '{0}'")]
+pub struct UnknownPolicy(String);
+
+/// How an upstream stands, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// It has not failed lately.
+    Good,
+    /// It has, and has not responded since.
+    Suspect,
+    /// Its probes fail.
+    Down,
+}
+
+/// The attempts of one query.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Upstreams by their index, in order.
+    order: Vec<usize>,
+    /// Upstreams that are not asked again, by index.
+    settled: Vec<bool>,
+    /// Attempts taken from the plan, the skipped ones included.
+    cursor: usize,
+    /// Attempts that failed.
+    failures: usize,
+    /// Most attempts that may fail.
+    max_failures: usize,
+    /// Whether every upstream is down.
+    all_down: bool,
+}
+
+/// One attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// Index of the upstream.
+    pub(crate) upstream: usize,
+    /// How often the query went through all upstreams before.
+    pub(crate) round: u32,
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// The order for one query. `turn` grows by one with each.
+    fn order(self, count: usize, turn: usize, rng: &mut impl Rng) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        match self {
+            Self::Random => order.shuffle(rng),
+            Self::RoundRobin if count > 0 => order.rotate_left(turn % count),
+            Self::RoundRobin | Self::Sequential => {}
+        }
+        order
+    }
+}
+
+impl FromStr for Policy {
+    type Err = UnknownPolicy;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
+        match text {
+            "random" => Ok(Self::Random),
+            "round_robin" => Ok(Self::RoundRobin),
+            "sequential" => Ok(Self::Sequential),
+            other => Err(UnknownPolicy(other.into())),
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Random => "random",
+            Self::RoundRobin => "round_robin",
+            Self::Sequential => "sequential",
+        })
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Plans a query. `max_failures` is the setting: `None` is twice the
+    /// number of upstreams, 0 is no bound but [`MAX_SENDS`]. If all upstreams
+    /// are down, each is tried once: one of them may be back.
+    pub(crate) fn new(
+        policy: Policy,
+        standings: &[Standing],
+        turn: usize,
+        max_failures: Option<usize>,
+        rng: &mut impl Rng,
+    ) -> Self {
+        let count = standings.len();
+        let all_down = standings.iter().all(|&standing| standing == Standing::Down);
+        let policy = if all_down { Policy::Random } else { policy };
+        let mut order = policy.order(count, turn, rng);
+        order.sort_by_key(|&index| standings.get(index));
+        let max_failures = match max_failures {
+            None => 2 * count,
+            Some(0) => MAX_SENDS * count,
+            Some(bound) => bound,
+        };
+        Self {
+            order,
+            settled: vec![false; count],
+            cursor: 0,
+            failures: 0,
+            max_failures: if all_down {
+                max_failures.min(count)
+            } else {
+                max_failures
+            },
+            all_down,
+        }
+    }
+
+    /// Whether every upstream is down.
+    pub(crate) fn all_down(&self) -> bool {
+        self.all_down
+    }
+
+    /// The next attempt, if there is one.
+    pub(crate) fn next(&mut self) -> Option<Attempt> {
+        if self.failures >= self.max_failures {
+            return None;
+        }
+        let count = self.order.len();
+        while self.cursor < MAX_SENDS * count {
+            let round = self.cursor / count;
+            let upstream = *self.order.get(self.cursor % count)?;
+            self.cursor += 1;
+            if !self.settled.get(upstream).copied().unwrap_or(true) {
+                return Some(Attempt {
+                    upstream,
+                    round: u32::try_from(round).unwrap_or(u32::MAX),
+                });
+            }
+        }
+        None
+    }
+
+    /// Notes that an attempt failed or is taking too long.
+    pub(crate) fn failed(&mut self) {
+        self.failures += 1;
+    }
+
+    /// Notes that an upstream gave an answer and need not be asked again.
+    pub(crate) fn settle(&mut self, upstream: usize) {
+        if let Some(settled) = self.settled.get_mut(upstream) {
+            *settled = true;
+        }
+    }
+}
+
+/// How long to wait for an upstream before the next one is asked too: twice
+/// its smoothed round trip, 250 ms to 1 s, and doubled each round.
+pub(crate) fn patience(round_trip: Option<Duration>, round: u32) -> Duration {
+    let base = round_trip.map_or(FIRST_PATIENCE, |round_trip| {
+        (2 * round_trip).clamp(MIN_PATIENCE, MAX_PATIENCE)
+    });
+    base * (1 << round.min(4))
+}
+
+/// Patience with an upstream that has never answered.
+const FIRST_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Least patience.
+const MIN_PATIENCE: Duration = Duration::from_millis(250);
+
+/// Most patience in the first round.
+const MAX_PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    use super::Standing::Down;
+    use super::Standing::Good;
+    use super::Standing::Suspect;
+    use super::*;
+
+    #[test]
+    fn sequential_keeps_the_order_and_starts_over() {
+        let mut plan = plan(Policy::Sequential, &[Good, Good, Good], 0, None);
+        assert_eq!(all_failing(&mut plan), [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn round_robin_begins_one_further_each_time() {
+        let firsts: Vec<usize> = (0..5)
+            .map(|turn| {
+                let mut plan = plan(Policy::RoundRobin, &[Good, Good, Good], turn, None);
+                plan.next().unwrap().upstream
+            })
+            .collect();
+        assert_eq!(firsts, [0, 1, 2, 0, 1]);
+    }
+
+    #[test]
+    fn random_begins_with_each_about_equally_often() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut counts = [0; 3];
+        for _ in 0..3000 {
+            let mut plan = Plan::new(Policy::Random, &[Good; 3], 0, None, &mut rng);
+            counts[plan.next().unwrap().upstream] += 1;
+        }
+        assert!(
+            counts.iter().all(|count| (900..1100).contains(count)),
+            "{counts:?}"
+        );
+    }
+
+    #[test]
+    fn suspects_come_after_the_good_and_the_down_last() {
+        for policy in [Policy::Random, Policy::RoundRobin, Policy::Sequential] {
+            let mut plan = plan(policy, &[Down, Suspect, Good], 0, None);
+            let order = all_failing(&mut plan);
+            assert_eq!(order[..3], [2, 1, 0], "{policy}");
+        }
+    }
+
+    #[test]
+    fn attempts_end_at_the_configured_number_of_failures() {
+        for (setting, expected) in [
+            (None, 4),
+            (Some(1), 1),
+            (Some(3), 3),
+            (Some(0), 6),
+            (Some(99), 6),
+        ] {
+            let mut plan = plan(Policy::Sequential, &[Good, Good], 0, setting);
+            assert_eq!(all_failing(&mut plan).len(), expected, "{setting:?}");
+        }
+    }
+
+    #[test]
+    fn all_down_tries_each_once() {
+        let mut plan = plan(Policy::Sequential, &[Down, Down, Down], 0, None);
+        assert!(plan.all_down());
+        let mut order = all_failing(&mut plan);
+        order.sort_unstable();
+        assert_eq!(order, [0, 1, 2]);
+        assert!(!self::plan(Policy::Sequential, &[Down, Suspect], 0, None).all_down());
+    }
+
+    #[test]
+    fn an_upstream_that_answered_is_not_asked_again() {
+        let mut plan = plan(Policy::Sequential, &[Good, Good], 0, None);
+        let first = plan.next().unwrap();
+        plan.settle(first.upstream);
+        assert_eq!(all_failing(&mut plan), [1, 1, 1]);
+    }
+
+    #[test]
+    fn answers_kept_back_do_not_use_up_attempts() {
+        let mut plan = plan(Policy::Sequential, &[Good; 4], 0, Some(1));
+        for expected in 0..4 {
+            let attempt = plan.next().unwrap();
+            assert_eq!(attempt.upstream, expected);
+            plan.settle(attempt.upstream);
+        }
+        assert_eq!(plan.next(), None);
+    }
+
+    #[test]
+    fn no_upstreams_are_no_plan() {
+        assert_eq!(plan(Policy::RoundRobin, &[], 7, None).next(), None);
+    }
+
+    #[test]
+    fn patience_follows_the_round_trip_within_bounds() {
+        for (round_trip, round, expected) in [
+            (None, 0, 500),
+            (Some(1), 0, 250),
+            (Some(200), 0, 400),
+            (Some(3000), 0, 1000),
+            (Some(1), 1, 500),
+            (Some(1), 2, 1000),
+        ] {
+            let round_trip = round_trip.map(Duration::from_millis);
+            assert_eq!(
+                patience(round_trip, round).as_millis(),
+                expected,
+                "{round_trip:?} {round}"
+            );
+        }
+    }
+
+    /// A plan with a fixed seed.
+    fn plan(
+        policy: Policy,
+        standings: &[Standing],
+        turn: usize,
+        max_failures: Option<usize>,
+    ) -> Plan {
+        let mut rng = StdRng::seed_from_u64(7);
+        Plan::new(policy, standings, turn, max_failures, &mut rng)
+    }
+
+    /// The upstreams asked when every attempt fails.
+    fn all_failing(plan: &mut Plan) -> Vec<usize> {
+        let mut asked = Vec::new();
+        while let Some(attempt) = plan.next() {
+            asked.push(attempt.upstream);
+            plan.failed();
+        }
+        asked
+    }
+}

@@ -1,0 +1,272 @@
+//! What is asked of an upstream.
+
+use portolan_proto::Class;
+use portolan_proto::Flags;
+use portolan_proto::HEADER_LEN;
+use portolan_proto::MAX_NAME;
+use portolan_proto::Name;
+use portolan_proto::Qname;
+use portolan_proto::Query;
+use portolan_proto::ResponseWriter;
+use portolan_proto::Rtype;
+
+/// A question of a client, with all that shapes the query to an upstream.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Name asked for, in lower case.
+    pub qname: Qname,
+    /// Type asked for.
+    pub qtype: Rtype,
+    /// Class asked for.
+    pub qclass: Class,
+    /// RD of the client, copied upstream.
+    pub recursion_desired: bool,
+    /// DO of the client, copied upstream; part of the cache key.
+    pub dnssec_ok: bool,
+    /// CD of the client, copied upstream; part of the cache key.
+    pub checking_disabled: bool,
+    /// AD of the client: it wants to see AD (RFC 6840 §5.7).
+    pub authentic_data: bool,
+    /// How the client asked.
+    pub transport: Transport,
+    /// Name, type and class in wire form, spelled as the client did.
+    octets: [u8; MAX_NAME + 4],
+    /// How much of `octets` is the question.
+    length: usize,
+}
+
+/// How a query travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// One datagram each way.
+    Udp,
+    /// A connection with a length before each message (RFC 1035 §4.2.2).
+    Tcp,
+}
+
+// === impl Question ===
+
+impl Question {
+    /// Takes the question of a client.
+    pub fn from_query(query: &Query<'_>, transport: Transport) -> Self {
+        let mut question = Self {
+            qname: query.qname,
+            qtype: query.qtype,
+            qclass: query.qclass,
+            recursion_desired: query.flags.has(Flags::RECURSION_DESIRED),
+            dnssec_ok: query.dnssec_ok(),
+            checking_disabled: query.flags.has(Flags::CHECKING_DISABLED),
+            authentic_data: query.flags.has(Flags::AUTHENTIC_DATA),
+            transport,
+            octets: [0; MAX_NAME + 4],
+            length: 0,
+        };
+        question.spell(query.question);
+        question
+    }
+
+    /// A question of our own: recursion desired, over UDP, no other flag.
+    pub fn new(name: &Name, qtype: Rtype, qclass: Class) -> Self {
+        let mut question = Self {
+            qname: Qname::from(name),
+            qtype,
+            qclass,
+            recursion_desired: true,
+            dnssec_ok: false,
+            checking_disabled: false,
+            authentic_data: false,
+            transport: Transport::Udp,
+            octets: [0; MAX_NAME + 4],
+            length: 0,
+        };
+        question.spell_name(name);
+        question
+    }
+
+    /// The same question about another name, such as the target of an alias.
+    pub fn with_name(&self, name: &Name) -> Self {
+        let mut question = self.clone();
+        question.qname = Qname::from(name);
+        question.spell_name(name);
+        question
+    }
+
+    /// Name, type and class in wire form, spelled as the client did.
+    pub fn octets(&self) -> &[u8] {
+        self.octets.get(..self.length).unwrap_or_default()
+    }
+
+    /// Whether AD of a response is for this client to see (RFC 6840 §5.8).
+    pub fn wants_authentic_data(&self) -> bool {
+        self.dnssec_ok || self.authentic_data
+    }
+
+    /// Writes the query to an upstream; `edns` is the UDP payload to offer.
+    pub(crate) fn write_query(&self, out: &mut Vec<u8>, id: u16, edns: Option<u16>) {
+        // RFC 6840 §5.7: AD asks for AD, which the cache keeps for those who
+        // want it.
+        let mut bits = Flags::AUTHENTIC_DATA;
+        if self.recursion_desired {
+            bits |= Flags::RECURSION_DESIRED;
+        }
+        // RFC 6840 §5.9: CD is copied, the client validates.
+        if self.checking_disabled {
+            bits |= Flags::CHECKING_DISABLED;
+        }
+        let edns = edns.map(|payload| (payload, self.dnssec_ok));
+        ResponseWriter::query(out, id, bits, self.octets(), edns);
+    }
+
+    /// Whether a message is a response to this question under `id`: QR, the
+    /// same id, name, type and class (RFC 5452 §9.1). The name may come back
+    /// in another spelling.
+    pub(crate) fn is_answered_by(&self, message: &[u8], id: u16) -> bool {
+        let Some(body) = response_body(message, id) else {
+            return false;
+        };
+        let Some((sent, received)) = self.octets().split_last_chunk::<4>().zip(
+            body.get(..self.length)
+                .and_then(<[u8]>::split_last_chunk::<4>),
+        ) else {
+            return false;
+        };
+        has_question(message) && sent.0.eq_ignore_ascii_case(received.0) && sent.1 == received.1
+    }
+
+    /// Whether a message refuses to read the query under `id`: a header alone
+    /// with FORMERR or NOTIMP, as a server without EDNS may send it.
+    pub(crate) fn is_header_error(&self, message: &[u8], id: u16) -> bool {
+        response_body(message, id).is_some_and(<[u8]>::is_empty)
+            && message
+                .get(3)
+                .is_some_and(|octet| matches!(octet & 0x0f, 1 | 4))
+    }
+
+    /// Takes over the spelling of a question.
+    fn spell(&mut self, question: &[u8]) {
+        if let Some(target) = self.octets.get_mut(..question.len()) {
+            target.copy_from_slice(question);
+            self.length = question.len();
+        }
+    }
+
+    /// Spells the question about a name.
+    fn spell_name(&mut self, name: &Name) {
+        let mut octets = name.as_wire().to_vec();
+        octets.extend_from_slice(&self.qtype.0.to_be_bytes());
+        octets.extend_from_slice(&self.qclass.0.to_be_bytes());
+        self.spell(&octets);
+    }
+}
+
+/// What follows the header of a response with an id.
+pub(crate) fn response_body(message: &[u8], id: u16) -> Option<&[u8]> {
+    let (header, body) = message.split_first_chunk::<HEADER_LEN>()?;
+    let [i0, i1, f0, f1, ..] = *header;
+    let response = Flags(u16::from_be_bytes([f0, f1])).has(Flags::RESPONSE);
+    (response && u16::from_be_bytes([i0, i1]) == id).then_some(body)
+}
+
+/// Whether a message has exactly one question.
+fn has_question(message: &[u8]) -> bool {
+    message.get(4..6) == Some(&[0, 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_matches_in_any_spelling() {
+        let question = question("Www.Example.org", Rtype::HTTPS);
+        let message = response(7, b"\x03wWW\x07eXAMPLE\x03ORG\0\0\x41\0\x01");
+        assert!(question.is_answered_by(&message, 7));
+    }
+
+    #[test]
+    fn what_differs_is_no_answer() {
+        let question = question("www.example.org", Rtype::HTTPS);
+        for (message, why) in [
+            (
+                response(8, b"\x03www\x07example\x03org\0\0\x41\0\x01"),
+                "id",
+            ),
+            (
+                response(7, b"\x03www\x07example\x03com\0\0\x41\0\x01"),
+                "name",
+            ),
+            (
+                response(7, b"\x03www\x07example\x03org\0\0\x61\0\x01"),
+                "type, other case of the octet",
+            ),
+            (
+                response(7, b"\x03www\x07example\x03org\0\0\x41\0\x03"),
+                "class",
+            ),
+            (response(7, b"\x03www\x07example\x03org\0\0\x41\0"), "cut"),
+            (response(7, b""), "no question"),
+            (b"\0\x07\x80\0".to_vec(), "short"),
+        ] {
+            assert!(!question.is_answered_by(&message, 7), "{why}");
+        }
+        let mut query = response(7, b"\x03www\x07example\x03org\0\0\x41\0\x01");
+        query[2] = 0;
+        assert!(!question.is_answered_by(&query, 7), "QR is not set");
+    }
+
+    #[test]
+    fn a_bare_format_error_is_told_from_other_headers() {
+        let question = question("example.org", Rtype::A);
+        let mut bare = b"\0\x07\x80\x01\0\0\0\0\0\0\0\0".to_vec();
+        assert!(question.is_header_error(&bare, 7));
+        assert!(!question.is_header_error(&bare, 8));
+        bare[3] = 5;
+        assert!(!question.is_header_error(&bare, 7));
+    }
+
+    #[test]
+    fn a_query_copies_do_cd_and_rd_and_offers_1232() {
+        let mut question = question("example.org", Rtype::A);
+        question.dnssec_ok = true;
+        question.checking_disabled = true;
+        let mut out = Vec::new();
+        question.write_query(&mut out, 0x1234, Some(1232));
+        let query = Query::read(&out).unwrap();
+        assert_eq!(query.id, 0x1234);
+        assert!(
+            query
+                .flags
+                .has(Flags::RECURSION_DESIRED | Flags::CHECKING_DISABLED | Flags::AUTHENTIC_DATA)
+        );
+        assert_eq!(query.edns.unwrap().udp_payload, 1232);
+        assert!(query.dnssec_ok());
+        question.recursion_desired = false;
+        question.write_query(&mut out, 1, None);
+        let query = Query::read(&out).unwrap();
+        assert!(!query.flags.has(Flags::RECURSION_DESIRED));
+        assert!(query.edns.is_none());
+    }
+
+    #[test]
+    fn another_name_is_asked_in_the_same_way() {
+        let mut question = question("a.example", Rtype::AAAA);
+        question.checking_disabled = true;
+        let other = question.with_name(&"b.example.org".parse().unwrap());
+        assert_eq!(other.octets(), b"\x01b\x07example\x03org\0\0\x1c\0\x01");
+        assert!(other.checking_disabled);
+    }
+
+    /// A question of our own.
+    fn question(name: &str, qtype: Rtype) -> Question {
+        Question::new(&name.parse().unwrap(), qtype, Class::IN)
+    }
+
+    /// A response with an id and one question, or none if it is empty.
+    fn response(id: u16, question: &[u8]) -> Vec<u8> {
+        let mut message = id.to_be_bytes().to_vec();
+        message.extend_from_slice(&[0x80, 0, 0, u8::from(!question.is_empty())]);
+        message.extend_from_slice(&[0; 6]);
+        message.extend_from_slice(question);
+        message
+    }
+}

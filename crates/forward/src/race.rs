@@ -1,0 +1,142 @@
+//! One query to several upstreams, until one answers.
+//!
+//! An attempt that takes longer than its patience is not given up: the next
+//! upstream is asked too, and whichever answers first is heard. So a slow
+//! upstream costs a query of its own, not the query.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use portolan_proto::Message;
+use portolan_proto::Rcode;
+use tokio::time::Instant;
+
+use crate::Failure;
+use crate::Question;
+use crate::error::ExchangeError;
+use crate::policy::Plan;
+use crate::policy::patience;
+use crate::upstream::Upstream;
+
+/// Longest that a query waits for upstreams, all attempts together: 4 s, below
+/// the 5 s after which a stub resolver gives up.
+pub const TOTAL_BUDGET: Duration = Duration::from_secs(4);
+
+/// What a race needs to know.
+pub(crate) struct Race<'a> {
+    /// Whom to ask.
+    pub(crate) upstreams: &'a [Arc<Upstream>],
+    /// What to ask.
+    pub(crate) question: &'a Question,
+    /// Longest wait for one answer.
+    pub(crate) read_timeout: Duration,
+    /// Codes that are kept back while another upstream may do better.
+    pub(crate) failover: &'a [Rcode],
+}
+
+/// An answer and who gave it.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The answer.
+    pub(crate) message: Message,
+    /// Address and port of the upstream.
+    pub(crate) upstream: Arc<str>,
+}
+
+/// What happened so far.
+#[derive(Default)]
+struct Outcome {
+    /// The last answer that was kept back.
+    kept: Option<Reply>,
+    /// The last error.
+    error: Option<ExchangeError>,
+}
+
+// === impl Race ===
+
+impl Race<'_> {
+    /// Runs the plan within [`TOTAL_BUDGET`].
+    pub(crate) async fn run(&self, mut plan: Plan) -> Result<Reply, Failure> {
+        let deadline = Instant::now() + TOTAL_BUDGET;
+        let mut outcome = Outcome::default();
+        let mut running = FuturesUnordered::new();
+        // The attempt begun last, and when its patience ends.
+        let mut newest = None;
+        let mut begun = 0;
+        loop {
+            if newest.is_none()
+                && let Some(attempt) = plan.next()
+                && let Some(upstream) = self.upstreams.get(attempt.upstream)
+            {
+                let now = Instant::now();
+                let wait = patience(upstream.round_trip(self.question), attempt.round);
+                begun += 1;
+                newest = Some((begun, upstream, (now + wait).min(deadline)));
+                let until = (now + self.read_timeout).min(deadline);
+                running.push(async move {
+                    let result = upstream.ask(self.question, until).await;
+                    (begun, attempt.upstream, result)
+                });
+            }
+            if running.is_empty() {
+                return outcome.end();
+            }
+            let wake = newest.map_or(deadline, |(_, _, wake)| wake);
+            tokio::select! {
+                biased;
+                Some((number, index, result)) = running.next() => {
+                    let is_newest = newest.is_some_and(|(newest, _, _)| newest == number);
+                    if is_newest {
+                        newest = None;
+                    }
+                    match result {
+                        Ok(message) => {
+                            let upstream = self.upstreams.get(index).map(|u| Arc::clone(u.label()));
+                            let reply = Reply { message, upstream: upstream.unwrap_or_default() };
+                            if !self.failover.contains(&reply.message.rcode()) {
+                                return Ok(reply);
+                            }
+                            plan.settle(index);
+                            outcome.kept = Some(reply);
+                        }
+                        Err(error) => {
+                            outcome.error = Some(error);
+                            if is_newest {
+                                plan.failed();
+                            }
+                        }
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => {
+                    if wake >= deadline {
+                        return outcome.end();
+                    }
+                    if let Some((_, upstream, _)) = newest.take() {
+                        upstream.failed();
+                        plan.failed();
+                    }
+                }
+            }
+        }
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// What is left when no attempt is.
+    fn end(self) -> Result<Reply, Failure> {
+        if let Some(reply) = self.kept {
+            return Ok(reply);
+        }
+        let message = self
+            .error
+            .map_or_else(|| NO_HEALTHY.to_owned(), |error| error.to_string());
+        Err(Failure::unreachable(message))
+    }
+}
+
+/// Error text when no upstream is worth asking.
+pub(crate) const NO_HEALTHY: &str = "no healthy proxies";

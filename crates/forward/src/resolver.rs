@@ -1,0 +1,281 @@
+//! The one thing that the server sees: a cache in front of stanzas.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use portolan_proto::Ede;
+use portolan_proto::Flags;
+use portolan_proto::Qname;
+use portolan_proto::Rcode;
+
+use crate::Answer;
+use crate::Cache;
+use crate::Context;
+use crate::Failure;
+use crate::Forward;
+use crate::Question;
+use crate::StaleMode;
+use crate::Transport;
+use crate::cache::Entry;
+use crate::cache::Kind;
+use crate::cache::Lookup;
+use crate::race::Reply;
+
+/// How long upstreams may take when there is an expired answer to fall back
+/// on (RFC 8767 §5: the client response timer).
+const VERIFY_TIMEOUT: Duration = Duration::from_millis(1800);
+
+/// Answers questions from the cache and from upstreams.
+///
+/// Ask [`Self::cached`] first, and [`Self::resolve`] if there is nothing.
+/// Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    /// What the clones and the refreshes at work share.
+    inner: Arc<Inner>,
+}
+
+/// What clones of a resolver share.
+#[derive(Debug)]
+struct Inner {
+    /// What is known already.
+    cache: Option<Arc<Cache>>,
+    /// Whom to ask, in order.
+    stanzas: Vec<Arc<Forward>>,
+    /// Where refreshes run, and how many queries may wait.
+    context: Context,
+}
+
+// === impl Resolver ===
+
+impl Resolver {
+    /// A resolver for one server block. The cache may be one that another
+    /// resolver had before a reload.
+    pub fn new(cache: Option<Arc<Cache>>, stanzas: Vec<Arc<Forward>>, context: &Context) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                cache,
+                stanzas,
+                context: context.clone(),
+            }),
+        }
+    }
+
+    /// The cache, to be handed over on reload.
+    pub fn cache(&self) -> Option<&Arc<Cache>> {
+        self.inner.cache.as_ref()
+    }
+
+    /// The stanzas, in order.
+    pub fn stanzas(&self) -> &[Arc<Forward>] {
+        &self.inner.stanzas
+    }
+
+    /// Whether a stanza is there for a name.
+    pub fn claims(&self, qname: &Qname) -> bool {
+        self.inner.claimant(qname, 0).is_some()
+    }
+
+    /// Whether a client may have a name resolved. A client that may not is to
+    /// be refused (EDE 18) before the cache is asked.
+    pub fn allows(&self, qname: &Qname, client: IpAddr) -> bool {
+        self.inner
+            .claimant(qname, 0)
+            .is_some_and(|(_, stanza)| stanza.allows(client))
+    }
+
+    /// Answers from the cache, at once. An entry that has to be refreshed is
+    /// refreshed meanwhile. Has to be called within a tokio runtime.
+    pub fn cached(&self, question: &Question, now: Instant) -> Option<Answer> {
+        let cache = self.inner.cache.as_ref()?;
+        match cache.lookup(question, now) {
+            Lookup::Miss | Lookup::Verify => None,
+            Lookup::Hit { answer, refresh } => {
+                if let Some(entry) = refresh {
+                    self.spawn_refresh(question.clone(), entry);
+                }
+                Some(answer)
+            }
+        }
+    }
+
+    /// Asks upstreams, and keeps what they say. For a question that
+    /// [`Self::cached`] has no answer to.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if nobody gave an answer, or too many queries are waiting
+    /// for one.
+    pub async fn resolve(&self, question: Question) -> Result<Answer, Failure> {
+        let Some(cache) = &self.inner.cache else {
+            return self.inner.ask(&question).await;
+        };
+        let Some(entry) = cache.stale(&question, clock()) else {
+            return self.inner.ask_and_keep(&question).await;
+        };
+        // The attempt goes on when the wait is over: its answer is for the
+        // next client.
+        let inner = Arc::clone(&self.inner);
+        let asked = question.clone();
+        let kept = Arc::clone(&entry);
+        let attempt = self.inner.context.tracker.spawn(async move {
+            let result = inner.ask_and_keep(&asked).await;
+            inner.refreshed(&kept, is_good(&result));
+            result
+        });
+        match tokio::time::timeout(self.inner.verify_timeout(), attempt).await {
+            Ok(Ok(result)) if is_good(&result) => result,
+            Ok(_) => Ok(cache.stale_answer(&question, &entry)),
+            Err(_) => {
+                self.inner.refreshed(&entry, false);
+                Ok(cache.stale_answer(&question, &entry))
+            }
+        }
+    }
+
+    /// Refreshes an entry in the background.
+    fn spawn_refresh(&self, question: Question, entry: Arc<Entry>) {
+        let inner = Arc::clone(&self.inner);
+        let token = inner.context.token.clone();
+        let tracker = inner.context.tracker.clone();
+        tracker.spawn(async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = inner.refresh(question, &entry) => {}
+            }
+        });
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// The first stanza for a name, from one on, and its position.
+    fn claimant(&self, qname: &Qname, from: usize) -> Option<(usize, &Arc<Forward>)> {
+        self.stanzas
+            .iter()
+            .enumerate()
+            .skip(from)
+            .find(|(_, stanza)| stanza.claims(qname))
+    }
+
+    /// Asks upstreams anew what an entry says.
+    async fn refresh(&self, mut question: Question, entry: &Entry) {
+        let mut result = self.ask_and_keep(&question).await;
+        let truncated = result
+            .as_ref()
+            .is_ok_and(|answer| answer.message.flags().has(Flags::TRUNCATED));
+        // Nobody is there to ask again over TCP.
+        if truncated && question.transport == Transport::Udp {
+            question.transport = Transport::Tcp;
+            result = self.ask_and_keep(&question).await;
+        }
+        if let Err(failure) = &result {
+            tracing::debug!(plugin = "cache", %failure, "refresh failed");
+        }
+        self.refreshed(entry, is_good(&result));
+    }
+
+    /// Notes that a refresh has ended.
+    fn refreshed(&self, entry: &Entry, success: bool) {
+        let recheck = self
+            .cache
+            .as_ref()
+            .and_then(|cache| cache.config().serve_stale.as_ref())
+            .map_or(Duration::ZERO, |stale| stale.recheck);
+        entry.end_refresh(success, clock(), recheck);
+    }
+
+    /// How long to wait for upstreams before an expired answer is used.
+    fn verify_timeout(&self) -> Duration {
+        let stale = self
+            .cache
+            .as_ref()
+            .and_then(|cache| cache.config().serve_stale.as_ref());
+        match stale.map(|stale| stale.mode) {
+            Some(StaleMode::Verify { timeout }) if !timeout.is_zero() => timeout,
+            _ => VERIFY_TIMEOUT,
+        }
+    }
+
+    /// Asks upstreams and keeps what comes of it.
+    async fn ask_and_keep(&self, question: &Question) -> Result<Answer, Failure> {
+        let mut result = self.ask(question).await;
+        let Some(cache) = &self.cache else {
+            return result;
+        };
+        match &mut result {
+            Ok(answer) => {
+                let kind = cache.keep(question, &mut answer.message, clock(), epoch());
+                if kind == Some(Kind::Failure) {
+                    tracing::debug!(plugin = "cache", "failure kept");
+                }
+            }
+            Err(failure) if failure.ede == Some(Ede::NO_REACHABLE_AUTHORITY) => {
+                cache.keep_failure(question, clock());
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Asks the stanza that claims the name, and those that it leaves the
+    /// question to.
+    async fn ask(&self, question: &Question) -> Result<Answer, Failure> {
+        let Ok(_permit) = self.context.in_flight.try_acquire() else {
+            self.context.families.rejected();
+            return Err(Failure::overload(self.context.max_in_flight));
+        };
+        let mut from = 0;
+        let mut left: Option<Reply> = None;
+        while let Some((position, stanza)) = self.claimant(&question.qname, from) {
+            let exchange = stanza.exchange(question).await?;
+            if !exchange.next {
+                return Ok(answer(question, exchange.reply));
+            }
+            left = Some(exchange.reply);
+            from = position + 1;
+        }
+        // The last stanza has nobody to leave it to.
+        left.map(|reply| answer(question, reply))
+            .ok_or_else(Failure::unclaimed)
+    }
+}
+
+/// The answer that an upstream gave.
+fn answer(question: &Question, reply: Reply) -> Answer {
+    Answer {
+        ede: reply.message.ede(),
+        // RFC 6840 §5.8: AD only for those who asked for it.
+        authentic_data: question.wants_authentic_data()
+            && reply.message.flags().has(Flags::AUTHENTIC_DATA),
+        message: reply.message,
+        from_cache: false,
+        upstream: Some(reply.upstream),
+    }
+}
+
+/// Whether upstreams had something better to say than an expired answer.
+fn is_good(result: &Result<Answer, Failure>) -> bool {
+    result
+        .as_ref()
+        .is_ok_and(|answer| !matches!(answer.message.rcode(), Rcode::SERVFAIL | Rcode::REFUSED))
+}
+
+/// The time. Read from tokio, so that tests can set it.
+fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Seconds since 1970, for signatures.
+#[expect(clippy::disallowed_methods, reason = "the shell reads the clock")]
+fn epoch() -> u32 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    // RFC 4034 §3.1.5: times of signatures wrap in 2106.
+    u32::try_from(since.as_secs() & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
