@@ -1,0 +1,688 @@
+//! The containers of one engine, and what the table is told about them.
+//!
+//! A pure state machine: events, lists, inspections and time go in, changes
+//! and requests come out. It does no I/O and reads no clock.
+//!
+//! Two facts about a container are kept apart: whether it *should* be served
+//! (it runs, is healthy enough and has names) and whether it *is* (the table
+//! has its rows). [`Inventory::settle`] brings the second in line with the
+//! first, with one delay: rows outlive their container by the linger time.
+//!
+//! ```text
+//!            start                       stop, die, destroy,
+//!           (healthy)                    gone from the list
+//!  absent ------------> served --------------------------> lingering
+//!    ^                    ^                                    |  |
+//!    |                    +------------ start (healthy) -------+  |
+//!    +----------------------- linger is over ---------------------+
+//! ```
+//!
+//! Events go on arriving while a list is being fetched, and are obeyed at
+//! once. A list is a picture of a moment between its request and its arrival,
+//! so it has no say about the containers that an event has spoken of in
+//! between: such an event is either younger than the picture or agrees with
+//! it. The same goes for inspections.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use portolan_proto::Name;
+use portolan_table::Change;
+use portolan_table::Source;
+
+use crate::config::Config;
+use crate::labels;
+use crate::labels::Problems;
+use crate::model::Action;
+use crate::model::Event;
+use crate::model::Health;
+use crate::model::Labels;
+use crate::model::Observed;
+use crate::records::Records;
+
+/// Id of a container.
+pub(crate) type Id = Arc<str>;
+
+/// How many containers are followed.
+const MAX_CONTAINERS: usize = 65_536;
+
+/// How far apart two events can be and still arrive in the wrong order. An
+/// event that is older still means that the engine's clock was set back.
+const REORDER_WINDOW: i64 = 10_000_000_000;
+
+/// Delay before a failed inspection is tried again, doubled each time.
+const INSPECT_RETRY: Duration = Duration::from_millis(100);
+
+/// Longest such delay.
+const MAX_INSPECT_RETRY: Duration = Duration::from_secs(10);
+
+/// Longest linger time.
+const MAX_LINGER: Duration = Duration::from_hours(24 * 365);
+
+/// How many containers with bad labels are remembered, so that they are
+/// reported once.
+const MAX_REPORTED: usize = 4_096;
+
+/// The containers of one engine.
+#[derive(Debug)]
+pub(crate) struct Inventory {
+    /// What is wanted.
+    config: Arc<Config>,
+    /// Containers that run, or whose rows are in the table.
+    containers: BTreeMap<Id, Container>,
+    /// When to look at which container again.
+    alarms: BTreeSet<(Instant, Id)>,
+    /// Containers that events spoke of since the list under way was asked for.
+    touched: Option<BTreeSet<Id>>,
+    /// Containers whose bad labels have been reported.
+    reported: HashSet<Id>,
+    /// Counts what was learned; numbers the generations of containers.
+    generation: u64,
+    /// Sum of the names served.
+    name_count: usize,
+    /// Number of containers served.
+    served_count: usize,
+}
+
+/// What to do now.
+#[derive(Debug, Default)]
+pub(crate) struct Actions {
+    /// For the table.
+    pub(crate) changes: Vec<Change>,
+    /// Containers to inspect.
+    pub(crate) inspect: Vec<Ticket>,
+    /// For people.
+    pub(crate) notices: Vec<Notice>,
+    /// Fetch a list, as soon as may be.
+    pub(crate) relist: bool,
+}
+
+/// A request for an inspection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// The container.
+    pub(crate) id: Id,
+    /// Its generation at the time of the request.
+    generation: u64,
+}
+
+/// Something to tell people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// Names are served from now on.
+    Started {
+        /// Container.
+        name: Arc<str>,
+        /// Its names.
+        hostnames: Vec<Name>,
+    },
+    /// Names are no longer served.
+    Stopped {
+        /// Container.
+        name: Arc<str>,
+        /// Its names.
+        hostnames: Vec<Name>,
+    },
+    /// Labels were ignored in part.
+    BadLabels {
+        /// Container.
+        name: Arc<str>,
+        /// What was ignored.
+        problems: Problems,
+    },
+    /// A container is not followed: there are too many.
+    TooMany {
+        /// Container.
+        name: Arc<str>,
+    },
+}
+
+/// Outcome of an inspection.
+#[derive(Clone, Debug)]
+pub(crate) enum Inspected {
+    /// The container as it is.
+    Found(Observed),
+    /// There is no such container.
+    Gone,
+    /// The engine did not say.
+    Failed,
+}
+
+/// A container.
+#[derive(Debug)]
+struct Container {
+    /// Its name.
+    name: Arc<str>,
+    /// Whether its process exists, as far as we know.
+    running: bool,
+    /// Its health.
+    health: Health,
+    /// What its labels amount to, once they are known.
+    records: Option<Records>,
+    /// Its rows in the table.
+    served: Option<Served>,
+    /// Where its inspection stands.
+    inspection: Inspection,
+    /// Changes with every event; tells whether an inspection is out of date.
+    generation: u64,
+    /// Time of the last event, on the engine's clock.
+    last_event: i64,
+}
+
+/// What the table has of a container.
+#[derive(Debug)]
+struct Served {
+    /// The owner of the rows.
+    source: Source,
+    /// When to withdraw them, if the container is gone.
+    until: Option<Instant>,
+}
+
+/// Where an inspection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inspection {
+    /// None is needed.
+    Idle,
+    /// One is under way.
+    InFlight {
+        /// Failures before.
+        failures: u32,
+        /// The container's generation when it was asked for.
+        generation: u64,
+    },
+    /// One failed.
+    Waiting {
+        /// Failures so far.
+        failures: u32,
+        /// When to try again.
+        at: Instant,
+    },
+}
+
+// === impl Inventory ===
+
+impl Inventory {
+    /// An engine without containers.
+    pub(crate) fn new(config: Arc<Config>) -> Self {
+        Self {
+            config,
+            containers: BTreeMap::new(),
+            alarms: BTreeSet::new(),
+            touched: None,
+            reported: HashSet::new(),
+            generation: 0,
+            name_count: 0,
+            served_count: 0,
+        }
+    }
+
+    /// How many containers are served.
+    pub(crate) fn container_count(&self) -> usize {
+        self.served_count
+    }
+
+    /// How many names are served, counted once a container.
+    pub(crate) fn name_count(&self) -> usize {
+        self.name_count
+    }
+
+    /// Takes an event.
+    pub(crate) fn handle_event(&mut self, event: Event, now: Instant) -> Actions {
+        let mut actions = Actions::default();
+        if self.is_outdated(&event) {
+            return actions;
+        }
+        let Event {
+            id,
+            action,
+            name,
+            labels,
+            time,
+        } = event;
+        match action {
+            Action::Start | Action::Unpause => self.on_running(&id, name, &labels, &mut actions),
+            Action::Restart => {
+                // A start has come before; a death may have come in between.
+                let known = self.containers.get(&id).map(|container| container.running);
+                let has_names = labels::has_names(&labels, &self.config.labels);
+                actions.relist = !known.unwrap_or(!has_names);
+            }
+            Action::Pause => self.on_seen_running(&id, None),
+            Action::Health(health) => self.on_seen_running(&id, Some(health)),
+            Action::Die | Action::Stop => self.on_stopped(&id),
+            Action::Destroy => {
+                self.on_stopped(&id);
+                self.reported.remove(&id);
+            }
+            Action::Rename => {
+                if let Some(container) = self.containers.get_mut(&id) {
+                    container.rename(name);
+                    self.touch(&id);
+                }
+            }
+            Action::Kill | Action::Other => return actions,
+        }
+        if let Some(container) = self.containers.get_mut(&id) {
+            container.last_event = time;
+        }
+        self.settle(&id, now, &mut actions);
+        actions
+    }
+
+    /// Notes that a list is asked for now.
+    pub(crate) fn begin_list(&mut self) {
+        self.touched = Some(BTreeSet::new());
+    }
+
+    /// Takes a list of all containers that run.
+    pub(crate) fn handle_list(&mut self, list: Vec<Observed>, now: Instant) -> Actions {
+        let mut actions = Actions::default();
+        let touched = self.touched.take().unwrap_or_default();
+        if touched.len() >= MAX_CONTAINERS {
+            actions.relist = true;
+            return actions;
+        }
+        let mut live = BTreeSet::new();
+        for observed in list {
+            if !observed.running {
+                continue;
+            }
+            live.insert(Arc::clone(&observed.id));
+            if !touched.contains(&observed.id) {
+                self.on_listed(observed, now, &mut actions);
+            }
+        }
+        let gone = |(id, container): (&Id, &Container)| {
+            let is_gone = container.running && !live.contains(id) && !touched.contains(id);
+            is_gone.then(|| Arc::clone(id))
+        };
+        let gone: Vec<Id> = self.containers.iter().filter_map(gone).collect();
+        for id in gone {
+            if let Some(container) = self.containers.get_mut(&id) {
+                container.running = false;
+            }
+            self.settle(&id, now, &mut actions);
+        }
+        actions
+    }
+
+    /// Takes the outcome of an inspection.
+    pub(crate) fn handle_inspect(
+        &mut self,
+        ticket: &Ticket,
+        outcome: Inspected,
+        now: Instant,
+    ) -> Actions {
+        let mut actions = Actions::default();
+        let Ticket { id, generation } = ticket;
+        let Some(container) = self.containers.get_mut(id) else {
+            return actions;
+        };
+        let Inspection::InFlight {
+            failures,
+            generation: asked,
+        } = container.inspection
+        else {
+            return actions;
+        };
+        if asked != *generation {
+            return actions;
+        }
+        container.inspection = Inspection::Idle;
+        let is_current = asked == container.generation;
+        match outcome {
+            Inspected::Failed => {
+                let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
+                let at = now + INSPECT_RETRY.saturating_mul(factor).min(MAX_INSPECT_RETRY);
+                let failures = failures.saturating_add(1);
+                container.inspection = Inspection::Waiting { failures, at };
+                self.alarms.insert((at, Arc::clone(id)));
+            }
+            Inspected::Gone if is_current => container.running = false,
+            Inspected::Gone => {}
+            Inspected::Found(observed) => {
+                if is_current {
+                    container.running = observed.running;
+                    container.health = match observed.health {
+                        Health::Unknown => Health::Unchecked,
+                        known => known,
+                    };
+                }
+                if container.name.is_empty() {
+                    container.rename(Some(observed.name));
+                }
+                self.learn(id, &observed.labels, &mut actions);
+            }
+        }
+        self.settle(id, now, &mut actions);
+        actions
+    }
+
+    /// Forgets what was asked for: another connection is to answer it.
+    pub(crate) fn forget_requests(&mut self) {
+        self.touched = None;
+        for container in self.containers.values_mut() {
+            container.inspection = Inspection::Idle;
+        }
+    }
+
+    /// When [`Inventory::handle_timeout`] is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Actions {
+        let mut actions = Actions::default();
+        while let Some((at, _)) = self.alarms.first() {
+            if *at > now {
+                break;
+            }
+            let Some((_, id)) = self.alarms.pop_first() else {
+                break;
+            };
+            self.settle(&id, now, &mut actions);
+        }
+        actions
+    }
+
+    /// Whether an event was overtaken by one that came after it.
+    fn is_outdated(&self, event: &Event) -> bool {
+        let Some(container) = self.containers.get(&event.id) else {
+            return false;
+        };
+        let age = container.last_event.saturating_sub(event.time);
+        event.time != 0 && container.last_event != 0 && age > 0 && age < REORDER_WINDOW
+    }
+
+    /// Notes that an event spoke of a container.
+    fn touch(&mut self, id: &Id) {
+        if let Some(touched) = &mut self.touched
+            && touched.len() < MAX_CONTAINERS
+        {
+            touched.insert(Arc::clone(id));
+        }
+        if let Some(container) = self.containers.get_mut(id) {
+            self.generation += 1;
+            container.generation = self.generation;
+        }
+    }
+
+    /// An event says that a container runs from now on. Some engines leave
+    /// its labels out: then it is of interest until they are known.
+    fn on_running(
+        &mut self,
+        id: &Id,
+        name: Option<String>,
+        labels: &Labels,
+        actions: &mut Actions,
+    ) {
+        let Some(container) = self.entry(id, name.as_deref().unwrap_or_default(), actions) else {
+            return;
+        };
+        if !container.running {
+            container.start();
+        }
+        self.touch(id);
+        if labels::has_names(labels, &self.config.labels) {
+            self.learn(id, labels, actions);
+        }
+    }
+
+    /// An event shows that a container runs, by the way. It does not bring
+    /// back one that has stopped: such an event may come late.
+    fn on_seen_running(&mut self, id: &Id, health: Option<Health>) {
+        if let Some(container) = self.containers.get_mut(id)
+            && container.running
+        {
+            container.health = health.unwrap_or(container.health);
+            self.touch(id);
+        }
+    }
+
+    /// An event says that a container does not run.
+    fn on_stopped(&mut self, id: &Id) {
+        if let Some(container) = self.containers.get_mut(id) {
+            container.running = false;
+        }
+        self.touch(id);
+    }
+
+    /// A list shows that a container runs.
+    fn on_listed(&mut self, observed: Observed, now: Instant, actions: &mut Actions) {
+        let id = observed.id;
+        let has_names = labels::has_names(&observed.labels, &self.config.labels);
+        if !self.containers.contains_key(&id) && !has_names {
+            return;
+        }
+        let Some(container) = self.entry(&id, &observed.name, actions) else {
+            return;
+        };
+        if !container.running {
+            container.start();
+        }
+        if observed.health != Health::Unknown {
+            container.health = observed.health;
+        }
+        container.rename(Some(observed.name));
+        // The list is the truth: the engine's clock may have been set back.
+        container.last_event = 0;
+        self.learn(&id, &observed.labels, actions);
+        self.settle(&id, now, actions);
+    }
+
+    /// The container `id`, made known if need be.
+    fn entry(&mut self, id: &Id, name: &str, actions: &mut Actions) -> Option<&mut Container> {
+        if !self.containers.contains_key(id) {
+            if self.containers.len() >= MAX_CONTAINERS {
+                let name = Arc::from(name);
+                actions.notices.push(Notice::TooMany { name });
+                return None;
+            }
+            self.containers.insert(Arc::clone(id), Container::new(name));
+        }
+        self.containers.get_mut(id)
+    }
+
+    /// Reads a container's labels, which never change, unless they are known.
+    fn learn(&mut self, id: &Id, labels: &Labels, actions: &mut Actions) {
+        let Some(container) = self.containers.get_mut(id) else {
+            return;
+        };
+        if container.records.is_some() {
+            return;
+        }
+        let mut request = labels::read(labels, &self.config.labels, self.config.max_names);
+        let problems = std::mem::take(&mut request.problems);
+        container.records = Some(Records::new(request, &self.config));
+        if problems.count > 0 && !self.reported.contains(id) {
+            if self.reported.len() >= MAX_REPORTED {
+                self.reported.clear();
+            }
+            self.reported.insert(Arc::clone(id));
+            let name = Arc::clone(&container.name);
+            actions.notices.push(Notice::BadLabels { name, problems });
+        }
+    }
+
+    /// Brings what is served in line with what should be, asks for what is
+    /// not known, and forgets a container that matters no more.
+    fn settle(&mut self, id: &Id, now: Instant, actions: &mut Actions) {
+        let Some(container) = self.containers.get_mut(id) else {
+            return;
+        };
+        if container.is_eligible(self.config.healthy_only) {
+            self.serve(id, actions);
+        } else {
+            self.retire(id, now, actions);
+        }
+        let Some(container) = self.containers.get_mut(id) else {
+            return;
+        };
+        if container.served.is_none() && (!container.running || container.has_no_rows()) {
+            self.containers.remove(id);
+        } else {
+            container.ask(id, self.config.healthy_only, now, actions);
+        }
+    }
+
+    /// Serves a container, under its present name.
+    fn serve(&mut self, id: &Id, actions: &mut Actions) {
+        let Some(container) = self.containers.get_mut(id) else {
+            return;
+        };
+        let Some(records) = &container.records else {
+            return;
+        };
+        let layer = self.config.layer;
+        let source = Source::Container {
+            member: Arc::clone(&self.config.member),
+            id: Arc::clone(id),
+            name: Arc::clone(&container.name),
+        };
+        match &mut container.served {
+            Some(served) => {
+                if let Some(at) = served.until.take() {
+                    self.alarms.remove(&(at, Arc::clone(id)));
+                }
+                if served.source == source {
+                    return;
+                }
+                let old = std::mem::replace(&mut served.source, source.clone());
+                actions.changes.push(Change {
+                    layer,
+                    source: old,
+                    rows: Vec::new(),
+                });
+            }
+            None => {
+                container.served = Some(Served {
+                    source: source.clone(),
+                    until: None,
+                });
+                self.served_count += 1;
+                self.name_count += records.names.len();
+                let name = Arc::clone(&container.name);
+                let hostnames = records.names.clone();
+                actions.notices.push(Notice::Started { name, hostnames });
+            }
+        }
+        actions.changes.push(Change {
+            layer,
+            source,
+            rows: records.rows.clone(),
+        });
+    }
+
+    /// Lets a container's rows linger, and withdraws them once that is over.
+    fn retire(&mut self, id: &Id, now: Instant, actions: &mut Actions) {
+        let Some(container) = self.containers.get_mut(id) else {
+            return;
+        };
+        let Some(served) = &mut container.served else {
+            return;
+        };
+        let linger = self.config.linger.min(MAX_LINGER);
+        let until = *served.until.get_or_insert(now + linger);
+        if until > now {
+            self.alarms.insert((until, Arc::clone(id)));
+            return;
+        }
+        let source = served.source.clone();
+        container.served = None;
+        actions.changes.push(Change {
+            layer: self.config.layer,
+            source,
+            rows: Vec::new(),
+        });
+        let hostnames = container
+            .records
+            .as_ref()
+            .map(|records| records.names.clone());
+        let hostnames = hostnames.unwrap_or_default();
+        self.served_count -= 1;
+        self.name_count -= hostnames.len();
+        let name = Arc::clone(&container.name);
+        actions.notices.push(Notice::Stopped { name, hostnames });
+    }
+}
+
+// === impl Container ===
+
+impl Container {
+    /// A container of which only the name is known.
+    fn new(name: &str) -> Self {
+        Self {
+            name: Arc::from(name),
+            running: false,
+            health: Health::Unknown,
+            records: None,
+            served: None,
+            inspection: Inspection::Idle,
+            generation: 0,
+            last_event: 0,
+        }
+    }
+
+    /// Its process begins: what its health check said before is void.
+    fn start(&mut self) {
+        self.running = true;
+        if self.health != Health::Unchecked {
+            self.health = Health::Unknown;
+        }
+    }
+
+    /// Gives it a name.
+    fn rename(&mut self, name: Option<String>) {
+        if let Some(name) = name.filter(|name| !name.is_empty() && **name != *self.name) {
+            self.name = Arc::from(name);
+        }
+    }
+
+    /// Whether it is known to have nothing to serve.
+    fn has_no_rows(&self) -> bool {
+        self.records
+            .as_ref()
+            .is_some_and(|records| records.rows.is_empty())
+    }
+
+    /// Whether it should be served.
+    fn is_eligible(&self, healthy_only: bool) -> bool {
+        let has_rows = self
+            .records
+            .as_ref()
+            .is_some_and(|records| !records.rows.is_empty());
+        let is_healthy = matches!(self.health, Health::Healthy | Health::Unchecked);
+        self.running && has_rows && (is_healthy || !healthy_only)
+    }
+
+    /// Asks for an inspection if something that matters is not known.
+    fn ask(&mut self, id: &Id, healthy_only: bool, now: Instant, actions: &mut Actions) {
+        let lacks_health = healthy_only && self.health == Health::Unknown;
+        if !self.running || !(self.records.is_none() || lacks_health) {
+            self.inspection = Inspection::Idle;
+            return;
+        }
+        let failures = match self.inspection {
+            Inspection::Idle => 0,
+            Inspection::Waiting { failures, at } if at <= now => failures,
+            Inspection::InFlight { .. } | Inspection::Waiting { .. } => return,
+        };
+        let generation = self.generation;
+        self.inspection = Inspection::InFlight {
+            failures,
+            generation,
+        };
+        actions.inspect.push(Ticket {
+            id: Arc::clone(id),
+            generation,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

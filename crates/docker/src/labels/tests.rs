@@ -1,0 +1,194 @@
+use super::*;
+
+#[test]
+fn names_are_split_normalized_and_kept_in_order() {
+    let longest = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
+    for (text, expected) in [
+        ("app.example.org", vec!["app.example.org."]),
+        (
+            "a.example, b.example ,c.example",
+            vec!["a.example.", "b.example.", "c.example."],
+        ),
+        (
+            "a.example b.example\tc.example",
+            vec!["a.example.", "b.example.", "c.example."],
+        ),
+        ("a.example\nb.example\r\n", vec!["a.example.", "b.example."]),
+        ("A.Example,a.example.,a.EXAMPLE", vec!["a.example."]),
+        ("my_app.example", vec!["my_app.example."]),
+        ("*.apps.example", vec!["*.apps.example."]),
+        ("bücher.example", vec!["xn--bcher-kva.example."]),
+        ("nas", vec!["nas."]),
+        ("-a,192.0.2.1", vec!["-a.", "192.0.2.1."]),
+        (longest.as_str(), vec![&*format!("{longest}.")]),
+        (" , ,, ", vec![]),
+        ("", vec![]),
+    ] {
+        let request = read_one(text);
+        assert_eq!(texts(&request.names), expected, "{text:?}");
+        assert_eq!(request.problems, Problems::default(), "{text:?}");
+    }
+}
+
+#[test]
+fn names_nobody_can_ask_for_are_skipped_and_counted() {
+    let long_name = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(62));
+    let long_label = format!("{}.example", "a".repeat(64));
+    for bad in [
+        "a..example",
+        ".example",
+        ".",
+        "..",
+        "*",
+        "a*.example",
+        "a.*.example",
+        "**.example",
+        "be\u{7}ll.example",
+        "nul\0.example",
+        "esc\u{1b}[31m.example",
+        "http://a.example",
+        "{{name}}.example",
+        "a/b.example",
+        "a:80",
+        "a\\.example",
+        &long_name,
+        &long_label,
+    ] {
+        let request = read_one(&format!("{bad},good.example"));
+        assert_eq!(texts(&request.names), ["good.example."], "{bad:?}");
+        assert_eq!(request.problems.count, 1, "{bad:?}");
+        let shown = &request.problems.shown[0];
+        assert!(
+            shown.chars().all(|c| !c.is_control()) && shown.len() < 300,
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn labels_are_read_in_the_order_configured() {
+    let labels = labels([("second", "b.example a.example"), ("first", "a.example")]);
+    let wanted = ["first".to_owned(), "second".to_owned()];
+    assert_eq!(
+        texts(&read(&labels, &wanted, 9).names),
+        ["a.example.", "b.example."]
+    );
+    assert!(has_names(&labels, &wanted));
+    assert!(!has_names(&labels, &["third".to_owned()]));
+}
+
+#[test]
+fn targets_are_addresses_or_one_name() {
+    for (text, expected) in [
+        ("192.0.2.7", Some("192.0.2.7")),
+        (
+            "192.0.2.7, 2001:db8::7 192.0.2.7",
+            Some("192.0.2.7 2001:db8::7"),
+        ),
+        ("proxy.example.org", Some("proxy.example.org.")),
+        ("", None),
+    ] {
+        let request = read_with(TARGET_LABEL, text);
+        assert_eq!(target_text(&request), expected.map(str::to_owned), "{text}");
+        assert_eq!(request.problems.count, 0, "{text}");
+    }
+}
+
+#[test]
+fn unusable_targets_are_ignored_with_a_warning() {
+    for text in [
+        "a.example b.example",
+        "192.0.2.7 a.example",
+        "0.0.0.0",
+        "192.0.2.7 ::",
+        "256.1.1.1",
+        "*.example",
+        "a..b",
+        "192.0.2.7/24",
+    ] {
+        let request = read_with(TARGET_LABEL, text);
+        assert_eq!(request.target, None, "{text}");
+        assert_eq!(request.problems.count, 1, "{text}");
+    }
+}
+
+#[test]
+fn ttls_end_at_a_day() {
+    for (text, expected, problems) in [
+        ("0", Some(0), 0),
+        (" 300 ", Some(300), 0),
+        ("86400", Some(86_400), 0),
+        ("86401", None, 1),
+        ("-1", None, 1),
+        ("5m", None, 1),
+        ("", None, 1),
+    ] {
+        let request = read_with(TTL_LABEL, text);
+        assert_eq!(
+            (request.ttl, request.problems.count),
+            (expected, problems),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
+fn ten_thousand_names_are_cut_to_the_first() {
+    let text: Vec<String> = (0..10_000).map(|n| format!("n{n}.x")).collect();
+    let request = read(&labels([("names", &*text.join(","))]), &wanted(), 100);
+    assert_eq!(request.names.len(), 100);
+    assert_eq!(request.names[99].to_string(), "n99.x.");
+    assert!(request.problems.count > 5_000);
+    assert!(request.problems.shown.len() <= MAX_PROBLEMS);
+}
+
+#[test]
+fn a_huge_label_is_read_up_to_a_separator() {
+    let text = format!("first.example {}", "é".repeat(MAX_LABEL_TEXT));
+    let request = read_one(&text);
+    assert_eq!(texts(&request.names), ["first.example."]);
+    assert_eq!(request.problems.count, 1);
+    assert_eq!(read_one(&"a".repeat(MAX_LABEL_TEXT + 1)).names, []);
+}
+
+#[test]
+fn shown_texts_are_escaped_and_short() {
+    assert_eq!(shown("a\n\u{1b}\"b"), "a\\n\\u{1b}\\\"b");
+    assert_eq!(shown(&"x".repeat(10_000)).len(), MAX_SHOWN + 3);
+}
+
+fn labels<const N: usize>(pairs: [(&str, &str); N]) -> Labels {
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}
+
+fn wanted() -> Vec<String> {
+    vec!["names".to_owned()]
+}
+
+fn read_one(text: &str) -> Request {
+    read(&labels([("names", text)]), &wanted(), 1_000)
+}
+
+fn read_with(key: &str, text: &str) -> Request {
+    read(
+        &labels([("names", "app.example"), (key, text)]),
+        &wanted(),
+        1_000,
+    )
+}
+
+fn texts(names: &[Name]) -> Vec<String> {
+    names.iter().map(Name::to_string).collect()
+}
+
+fn target_text(request: &Request) -> Option<String> {
+    request.target.as_ref().map(|target| match target {
+        Target::Alias(name) => name.to_string(),
+        Target::Addresses(addresses) => {
+            let texts: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+            texts.join(" ")
+        }
+    })
+}
