@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use portolan_proto::Name;
 use portolan_table::Batch;
 use portolan_table::Builder;
-use portolan_table::Explanation;
 use portolan_table::LayerId;
 use portolan_table::LayerOptions;
 use prometheus::Histogram;
@@ -23,6 +21,9 @@ use tokio_util::task::TaskTracker;
 /// swap, and a single one does not wait.
 const COALESCE: Duration = Duration::from_millis(10);
 
+/// How long after a snapshot was replaced its last reader is done with it.
+const RECLAIM: Duration = Duration::from_secs(1);
+
 /// Batches that sources may have on the way; then they wait.
 const BATCHES: usize = 256;
 
@@ -36,8 +37,6 @@ enum Order {
     Add(LayerId, LayerOptions),
     /// A layer ends, with all its rows.
     Remove(LayerId),
-    /// Where do the values of a name come from?
-    Explain(Name, oneshot::Sender<Vec<Explanation>>),
 }
 
 /// Talks to the builder.
@@ -61,6 +60,10 @@ struct BuilderTask {
     families: Families,
     /// Callbacks of batches that are applied and not yet published.
     unpublished: Vec<Box<dyn FnOnce() + Send>>,
+    /// Whether something was applied since the last snapshot.
+    applied: bool,
+    /// Whether an earlier snapshot may be left to free.
+    retired: bool,
 }
 
 /// What the builder counts.
@@ -101,6 +104,8 @@ impl BuilderHandle {
             orders: orders_in,
             families: Families::register(registry)?,
             unpublished: Vec::new(),
+            applied: false,
+            retired: false,
         };
         tasks.spawn(task.run(stop));
         Ok(Self { batches, orders })
@@ -121,13 +126,6 @@ impl BuilderHandle {
         self.order(Order::Remove(layer)).await;
     }
 
-    /// Where the values of `name` come from.
-    pub(crate) async fn explain(&self, name: Name) -> Vec<Explanation> {
-        let (answer, explanation) = oneshot::channel();
-        self.order(Order::Explain(name, answer)).await;
-        explanation.await.unwrap_or_default()
-    }
-
     /// Gives an order and waits until it is carried out. After the task has
     /// ended there is nothing to wait for.
     async fn order(&self, order: Order) {
@@ -145,13 +143,13 @@ impl BuilderTask {
     async fn run(mut self, stop: CancellationToken) {
         let mut quiet_at = Instant::now();
         loop {
-            let gathering = !self.unpublished.is_empty() || self.builder.is_dirty();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 Some((order, done)) = self.orders.recv() => {
                     self.carry_out(order);
-                    drop(done.send(()));
+                    // Nobody may be waiting any more.
+                    let _ = done.send(());
                 }
                 Some(batch) = self.batches.recv() => {
                     self.apply(batch);
@@ -160,9 +158,13 @@ impl BuilderTask {
                         quiet_at = Instant::now() + COALESCE;
                     }
                 }
-                () = tokio::time::sleep_until(quiet_at), if gathering => {
+                () = tokio::time::sleep_until(quiet_at), if self.applied => {
                     self.publish();
                     quiet_at = Instant::now() + COALESCE;
+                }
+                () = tokio::time::sleep_until(quiet_at + RECLAIM), if self.retired => {
+                    self.builder.reclaim();
+                    self.retired = false;
                 }
             }
         }
@@ -176,7 +178,6 @@ impl BuilderTask {
                 self.builder.remove_layer(layer);
                 self.publish();
             }
-            Order::Explain(name, answer) => drop(answer.send(self.builder.explain(&name))),
         }
     }
 
@@ -187,13 +188,16 @@ impl BuilderTask {
             self.builder.apply(change);
         }
         self.unpublished.extend(batch.published);
+        self.applied = true;
     }
 
     /// Makes what was applied visible.
     fn publish(&mut self) {
+        self.applied = false;
         let timer = self.families.build.start_timer();
         if self.builder.publish() {
             timer.observe_duration();
+            self.retired = true;
             self.families.swaps.inc();
             self.families.count(&self.builder);
         } else {
@@ -242,8 +246,9 @@ impl Families {
     /// Notes how large the table is.
     fn count(&self, builder: &Builder) {
         let figure = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.names.set(figure(builder.name_count()));
-        self.rows.set(figure(builder.row_count()));
-        self.hidden.set(figure(builder.hidden_count()));
+        let figures = builder.figures();
+        self.names.set(figure(figures.names));
+        self.rows.set(figure(figures.rows));
+        self.hidden.set(figure(figures.hidden));
     }
 }

@@ -1,10 +1,89 @@
-//! Composition root of the server.
+//! Composition root: the command line, wiring, signals, reload and drain.
+//!
+//! [`main`] is the program. What it is made of is in the other crates; here
+//! the configuration is turned into what they want to be told
+//! ([`generation`]), and the whole is kept running ([`run`]).
 
 #![forbid(unsafe_code)]
 
+mod addresses;
+mod builder;
+mod check;
+mod cli;
+mod generation;
+mod health;
+mod hooks;
+mod load;
+mod run;
+mod signals;
+mod sources;
+mod translate;
+mod version;
+
+use std::io::Write as _;
 use std::process::ExitCode;
 
-/// Runs the program.
+use crate::cli::Cli;
+use crate::cli::Command;
+use crate::load::Origin;
+
+/// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Without a reader there is nobody to tell.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    if !cli.extra.is_empty() {
+        complain(&format!("extra command line arguments: [{}]", cli.extra.join(" ")));
+        return ExitCode::FAILURE;
+    }
+    if cli.options.version {
+        print(&version::lines().join("\n"));
+        return ExitCode::SUCCESS;
+    }
+    if cli.options.plugins {
+        print(&format!("{}\n", portolan_config::directive_names().join("\n")));
+        return ExitCode::SUCCESS;
+    }
+    match &cli.command {
+        None | Some(Command::Serve) => run::serve(&cli.options),
+        Some(Command::Check { file }) => check::check(&cli.options, file.as_deref()),
+        Some(Command::Health { address }) => ask_health(&cli, address.as_deref()),
+        Some(Command::Version) => {
+            print(&version::lines().join("\n"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// `portolan health`: at the address given, else at the one configured.
+fn ask_health(cli: &Cli, address: Option<&str>) -> ExitCode {
+    let configured = || {
+        let origin = Origin::find(&cli.options).ok()?;
+        let loaded = origin.load(cli.options.port).ok()?;
+        let health = loaded.config.blocks.iter().find_map(|block| block.value.health.as_ref())?;
+        Some(health.value.address.to_string())
+    };
+    let address = address.map(str::to_owned).or_else(configured);
+    match health::ask(address.as_deref().unwrap_or(":8080")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line for whoever asked; a closed pipe is no error.
+fn print(text: &str) {
+    drop(writeln!(std::io::stdout(), "{text}"));
+}
+
+/// Prints a line for the operator; a closed pipe is no error.
+fn complain(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
 }

@@ -20,7 +20,7 @@ pub struct Block {
     /// `hosts`, `docker-cluster`: looked up one after another.
     pub local: Vec<LocalLayer>,
     /// `cache` and `forward`.
-    pub resolver: Option<Arc<Resolver>>,
+    pub resolver: Option<Resolver>,
     /// `whoami`.
     pub whoami: bool,
     /// Order of addresses in answers from upstreams.

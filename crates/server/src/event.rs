@@ -49,9 +49,9 @@ pub trait QueryLog: Send + Sync {
 
 /// Takes the errors of a server block.
 pub trait ErrorLog: Send + Sync {
-    /// Reports one failed query: rcode, name and type, then the reason. Must
-    /// not block.
-    fn report(&self, text: &str);
+    /// Reports one failed query, the code it was answered with, and the
+    /// reason. Must not block.
+    fn report(&self, query: &Query<'_>, rcode: Rcode, reason: &str);
 }
 
 // === impl Transport ===

@@ -43,7 +43,6 @@ use crate::writer::Negative;
 use crate::writer::UDP_PAYLOAD;
 
 /// What all listeners share while they answer.
-#[derive(Debug)]
 pub(crate) struct Shared {
     /// The record table.
     pub(crate) table: Arc<Table>,
@@ -296,7 +295,7 @@ impl Stages<'_> {
     /// Answers from the cache, or hands over to the query runtime.
     fn forward(
         &self,
-        resolver: &Arc<Resolver>,
+        resolver: &Resolver,
         out: &mut Vec<u8>,
     ) -> Result<Outcome, Box<Pending>> {
         let query = self.query;
@@ -424,8 +423,7 @@ pub(crate) fn observe(
         return;
     };
     if let (Some(errors), Some(error)) = (&block.hooks.errors, error) {
-        let rcode = event.rcode.unwrap_or(Rcode::SERVFAIL).0;
-        errors.report(&format!("{rcode} {} {}: {error}", event.query.qname, event.query.qtype));
+        errors.report(event.query, event.rcode.unwrap_or(Rcode::SERVFAIL), error);
     }
     if let Some(log) = &block.hooks.log {
         log.log(event);

@@ -11,7 +11,7 @@ use portolan_proto::Name;
 use portolan_proto::Rrset;
 use portolan_proto::Rtype;
 use portolan_proto::rotated;
-use rand::Rng as _;
+use rand::RngExt as _;
 
 /// How the addresses of an answer are ordered.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,6 @@ use portolan_forward::Answer;
 use portolan_forward::Failure;
 use portolan_forward::Question;
 use portolan_proto::Name;
-use portolan_proto::Qname;
 use portolan_proto::Query;
 use portolan_proto::Rcode;
 use portolan_proto::Rrset;
@@ -112,7 +111,7 @@ impl Pending {
     fn question(&self, query: &Query<'_>) -> Question {
         let question = handle::question(query, self.transport);
         match &self.target {
-            Some(target) => question.with_qname(&Qname::from(target)),
+            Some(target) => question.with_name(target),
             None => question,
         }
     }

@@ -1,0 +1,571 @@
+//! One configuration at work: what is built from it, and handing over from
+//! the one before.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use portolan_config as config;
+use portolan_config::Config;
+use portolan_config::ServerBlock;
+use portolan_forward as forward;
+use portolan_proto::Name;
+use portolan_server::Block;
+use portolan_server::Hooks;
+use portolan_server::ListenAddr;
+use portolan_server::LoadBalance;
+use portolan_server::LocalLayer;
+use portolan_server::Routing;
+use portolan_server::Server;
+use portolan_server::Weights;
+use portolan_table::LayerId;
+use portolan_telemetry::admin::Endpoint;
+use portolan_telemetry::admin::Serves;
+use portolan_telemetry::errors::ErrorReporter;
+use portolan_telemetry::errors::Level;
+use portolan_telemetry::errors::Rule;
+use portolan_telemetry::readiness::Monitor;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::addresses;
+use crate::hooks::Errors;
+use crate::hooks::Log;
+use crate::sources::Key;
+use crate::sources::Source;
+use crate::sources::SourceParts;
+use crate::translate;
+
+/// What generations share.
+pub(crate) struct Parts {
+    /// For sources.
+    pub(crate) sources: SourceParts,
+    /// The listeners.
+    pub(crate) server: Arc<Server>,
+    /// Figures of blocks.
+    pub(crate) server_families: portolan_server::Families,
+    /// Figures of upstreams and caches.
+    pub(crate) forward_families: forward::Families,
+    /// Figure of the directives in effect.
+    pub(crate) plugin_enabled: prometheus::IntGaugeVec,
+    /// The query runtime.
+    pub(crate) queries: Handle,
+    /// Queries that may wait for upstreams.
+    pub(crate) pending: usize,
+    /// Tasks of upstreams, caches and logs.
+    pub(crate) tasks: TaskTracker,
+    /// Ends them.
+    pub(crate) stop: CancellationToken,
+    /// Number of the next layer.
+    pub(crate) next_layer: u16,
+}
+
+/// What one configuration has at work.
+pub(crate) struct Generation {
+    /// Its sources.
+    sources: Vec<Source>,
+    /// Its caches, by what they were made from.
+    caches: Vec<(CacheKey, Arc<forward::Cache>)>,
+    /// Ends what belongs to it alone.
+    stop: CancellationToken,
+    /// How long to go on after the signal to stop.
+    pub(crate) lameduck: Duration,
+    /// The `consolidate` windows that are open.
+    reporters: Vec<Arc<ErrorReporter>>,
+}
+
+/// A generation that is built and not served yet.
+pub(crate) struct Next {
+    /// Its sources that are new; the others are still with the generation
+    /// before.
+    fresh: Vec<Source>,
+    /// What each of its sources was made from, in no particular order.
+    keys: Vec<Key>,
+    /// Its caches.
+    caches: Vec<(CacheKey, Arc<forward::Cache>)>,
+    /// Ends what belongs to it alone.
+    stop: CancellationToken,
+    /// What each listener routes, and where the admin endpoints are.
+    pub(crate) plan: Plan,
+    /// How long to go on after the signal to stop.
+    lameduck: Duration,
+    /// The `consolidate` windows.
+    reporters: Vec<Arc<ErrorReporter>>,
+    /// Directives in effect: server, zone, name.
+    enabled: BTreeSet<(String, String, &'static str)>,
+}
+
+/// What is to be listened on.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// DNS listeners.
+    pub(crate) routings: BTreeMap<ListenAddr, Routing>,
+    /// Admin endpoints.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// What `/ready` reports after it was ready once.
+    pub(crate) monitor: Monitor,
+    /// Zones by listener, for the banner.
+    pub(crate) zones: Vec<(Name, ListenAddr)>,
+}
+
+/// What a cache is made from.
+#[derive(Clone, Debug, PartialEq)]
+struct CacheKey {
+    /// Zones of the server block.
+    zones: Vec<Name>,
+    /// The directive.
+    directive: config::Cache,
+    /// Where it gets its answers.
+    forwards: Vec<config::Forward>,
+}
+
+/// Blocks under construction, by listener.
+type Routes = BTreeMap<ListenAddr, Vec<(Name, Arc<Block>)>>;
+
+// === impl Generation ===
+
+impl Generation {
+    /// Nothing at work.
+    pub(crate) fn none() -> Self {
+        Self {
+            sources: Vec::new(),
+            caches: Vec::new(),
+            stop: CancellationToken::new(),
+            lameduck: Duration::ZERO,
+            reporters: Vec::new(),
+        }
+    }
+
+    /// Builds what `config` asks for, and starts its new sources. Nothing
+    /// that is served changes. New sources get `patience` to load.
+    ///
+    /// # Errors
+    ///
+    /// What only the running system can tell: an upstream name that cannot be
+    /// resolved, an interface that is not there, a file of weights that cannot
+    /// be read.
+    pub(crate) async fn prepare(
+        &self,
+        config: &Config,
+        parts: &mut Parts,
+        patience: Duration,
+    ) -> anyhow::Result<Next> {
+        let mut next = Next::new(parts);
+        match self.fill(&mut next, config, parts).await {
+            Ok(()) => {
+                for source in &next.fresh {
+                    source.loaded(patience).await;
+                }
+                Ok(next)
+            }
+            Err(error) => {
+                next.discard(parts).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Fills in the next generation, block by block.
+    async fn fill(
+        &self,
+        next: &mut Next,
+        config: &Config,
+        parts: &mut Parts,
+    ) -> anyhow::Result<()> {
+        let mut routes = Routes::new();
+        for block in &config.blocks {
+            self.add_block(next, &block.value, &mut routes, parts).await?;
+        }
+        for (listener, zones) in routes {
+            let label = listener.label();
+            let counted = zones.iter().any(|(_, block)| block.hooks.metrics.is_some());
+            let unrouted = counted.then(|| parts.server_families.block(&label, "dropped"));
+            next.plan.zones.extend(zones.iter().map(|(zone, _)| (zone.clone(), listener)));
+            next.plan.routings.insert(listener, Routing::new(zones, unrouted));
+        }
+        Ok(())
+    }
+
+    /// Adds one server block to its listeners.
+    async fn add_block(
+        &self,
+        next: &mut Next,
+        block: &ServerBlock,
+        routes: &mut Routes,
+        parts: &mut Parts,
+    ) -> anyhow::Result<()> {
+        let zones: Vec<Name> = block.zones().cloned().collect();
+        let local = self.local_layers(next, block, parts).await?;
+        let resolver = self.resolver(next, block, &zones, parts).await?;
+        let loadbalance = loadbalance(block, next, parts)?;
+        let errors = block.errors.as_ref().map(|errors| reporter(&errors.value, next, parts));
+        let log = (!block.log.is_empty())
+            .then(|| Arc::new(Log::new(block.log.iter().map(|rule| &rule.value))));
+        next.add_endpoints(block);
+        let bind: Vec<_> = block.bind.iter().map(|bind| &bind.value).collect();
+        for (port, names) in by_port(block) {
+            for listener in addresses::listeners(&bind, port)? {
+                let zone = translate::longest_zone(&zones);
+                let label = listener.label();
+                let metrics = block
+                    .prometheus
+                    .as_ref()
+                    .map(|_| parts.server_families.block(&label, &zone.to_string()));
+                for name in handlers(block) {
+                    next.enabled.insert((label.clone(), zone.to_string(), name));
+                }
+                let at_work = Arc::new(Block {
+                    zone,
+                    local: local.clone(),
+                    resolver: resolver.clone(),
+                    whoami: block.whoami.is_some(),
+                    loadbalance: loadbalance.clone(),
+                    hooks: Hooks {
+                        log: log.clone().map(|log| log as Arc<_>),
+                        errors: errors.clone().map(|errors| Arc::new(Errors(errors)) as Arc<_>),
+                        metrics,
+                    },
+                });
+                let routes = routes.entry(listener).or_default();
+                routes.extend(names.iter().map(|name| (name.clone(), Arc::clone(&at_work))));
+            }
+        }
+        Ok(())
+    }
+
+    /// The local stages of a block, their sources running.
+    async fn local_layers(
+        &self,
+        next: &mut Next,
+        block: &ServerBlock,
+        parts: &mut Parts,
+    ) -> anyhow::Result<Vec<LocalLayer>> {
+        let mut layers = Vec::new();
+        if let Some(hosts) = &block.hosts {
+            let hosts = &hosts.value;
+            let layer = self.source(next, Key::Hosts(Box::new(hosts.clone())), parts).await?;
+            layers.push(LocalLayer {
+                layer,
+                plugin: "hosts",
+                zones: hosts.zones.clone(),
+                fallthrough: translate::fallthrough(hosts.fallthrough.as_ref()),
+                fallthrough_unsupported: hosts.fallthrough_unsupported,
+                unknown: translate::unknown_action(hosts.unknown_action),
+                unknown_ptr_falls_through: true,
+                negative_ttl: hosts.negative_ttl,
+            });
+        }
+        if let Some(docker) = &block.docker_cluster {
+            let docker = &docker.value;
+            let layer = self.source(next, Key::Docker(Box::new(docker.clone())), parts).await?;
+            layers.push(LocalLayer {
+                layer,
+                plugin: "docker-cluster",
+                zones: vec![Name::root()],
+                fallthrough: translate::fallthrough(docker.fallthrough.as_ref()),
+                fallthrough_unsupported: false,
+                unknown: translate::unknown_action(docker.unknown_action),
+                unknown_ptr_falls_through: false,
+                negative_ttl: docker.negative_ttl,
+            });
+        }
+        Ok(layers)
+    }
+
+    /// The layer of a source: one that runs, or a new one.
+    async fn source(
+        &self,
+        next: &mut Next,
+        key: Key,
+        parts: &mut Parts,
+    ) -> anyhow::Result<LayerId> {
+        let running = self.sources.iter().chain(&next.fresh).find(|source| source.is(&key));
+        let layer = match running {
+            Some(source) => source.layer,
+            None => {
+                let layer = LayerId(parts.next_layer);
+                parts.next_layer = parts.next_layer.wrapping_add(1);
+                let source = Source::start(key.clone(), layer, &parts.sources).await?;
+                next.fresh.push(source);
+                layer
+            }
+        };
+        next.keys.push(key);
+        Ok(layer)
+    }
+
+    /// The cache and the upstreams of a block.
+    async fn resolver(
+        &self,
+        next: &mut Next,
+        block: &ServerBlock,
+        zones: &[Name],
+        parts: &Parts,
+    ) -> anyhow::Result<Option<forward::Resolver>> {
+        if block.forward.is_empty() {
+            return Ok(None);
+        }
+        let context = forward::Context::new(
+            parts.tasks.clone(),
+            next.stop.clone(),
+            parts.forward_families.clone(),
+        )
+        .with_max_in_flight(parts.pending);
+        let mut stanzas = Vec::new();
+        for directive in &block.forward {
+            let config = translate::forward(&directive.value)?;
+            let position = &directive.position;
+            // Its background tasks belong to the query runtime.
+            let surroundings = context.clone();
+            let building = parts
+                .queries
+                .spawn(async move { forward::Forward::build(config, &surroundings).await });
+            let stanza =
+                building.await?.with_context(|| format!("plugin/forward: {position}"))?;
+            stanzas.push(stanza);
+        }
+        let cache = block.cache.as_ref().map(|directive| {
+            let key = CacheKey {
+                zones: zones.to_vec(),
+                directive: directive.value.clone(),
+                forwards: block.forward.iter().map(|forward| forward.value.clone()).collect(),
+            };
+            self.cache(next, key, block, &context)
+        });
+        Ok(Some(forward::Resolver::new(cache, stanzas, &context)))
+    }
+
+    /// A cache: the one of the generation before if nothing about it changed.
+    fn cache(
+        &self,
+        next: &mut Next,
+        key: CacheKey,
+        block: &ServerBlock,
+        context: &forward::Context,
+    ) -> Arc<forward::Cache> {
+        let kept = self.caches.iter().find(|(other, _)| *other == key);
+        let cache = match kept {
+            Some((_, cache)) => Arc::clone(cache),
+            None => {
+                let port = block.keys.first().map_or(0, |key| key.value.port);
+                let zones: Vec<String> =
+                    key.directive.zones.iter().map(Name::to_string).collect();
+                let labels = forward::CacheLabels {
+                    server: format!("dns://:{port}"),
+                    zones: zones.join(","),
+                    view: String::new(),
+                };
+                forward::Cache::new(translate::cache(&key.directive), &labels, context)
+            }
+        };
+        next.caches.push((key, Arc::clone(&cache)));
+        cache
+    }
+
+    /// Makes `next` the current generation, once its listeners are served:
+    /// ends what it does not use.
+    pub(crate) async fn hand_over(&mut self, next: Next, parts: &Parts) {
+        let Next { fresh, keys, caches, stop, plan: _, lameduck, reporters, enabled } = next;
+        let before = std::mem::take(&mut self.sources);
+        let (kept, ended): (Vec<_>, Vec<_>) =
+            before.into_iter().partition(|source| keys.iter().any(|key| source.is(key)));
+        self.sources = kept;
+        self.sources.extend(fresh);
+        for source in ended {
+            source.end(&parts.sources).await;
+        }
+        self.stop.cancel();
+        self.flush();
+        self.stop = stop;
+        self.caches = caches;
+        self.lameduck = lameduck;
+        self.reporters = reporters;
+        parts.plugin_enabled.reset();
+        for (server, zone, name) in enabled {
+            parts.plugin_enabled.with_label_values(&[&server, &zone, "", name]).set(1);
+        }
+    }
+
+    /// Logs the errors that were being counted.
+    pub(crate) fn flush(&self) {
+        for reporter in &self.reporters {
+            reporter.flush();
+        }
+    }
+}
+
+// === impl Next ===
+
+impl Next {
+    /// Nothing built yet.
+    fn new(parts: &Parts) -> Self {
+        Self {
+            fresh: Vec::new(),
+            keys: Vec::new(),
+            caches: Vec::new(),
+            stop: parts.stop.child_token(),
+            plan: Plan::default(),
+            lameduck: Duration::ZERO,
+            reporters: Vec::new(),
+            enabled: BTreeSet::new(),
+        }
+    }
+
+    /// Ends what was started for a generation that will not be.
+    pub(crate) async fn discard(self, parts: &Parts) {
+        self.stop.cancel();
+        for source in self.fresh {
+            source.end(&parts.sources).await;
+        }
+    }
+
+    /// Adds the admin endpoints of a block.
+    fn add_endpoints(&mut self, block: &ServerBlock) {
+        let mut add = |address: &config::ListenAddress, serves: Serves| {
+            self.plan.endpoints.push(Endpoint { addr: address.to_string(), serves });
+        };
+        if let Some(health) = &block.health {
+            add(&health.value.address, Serves::Health);
+            self.lameduck = self.lameduck.max(health.value.lameduck);
+        }
+        if let Some(ready) = &block.ready {
+            add(&ready.value.address, Serves::Ready);
+            if ready.value.monitor == config::Monitor::Continuously {
+                self.plan.monitor = Monitor::Continuously;
+            }
+        }
+        if let Some(prometheus) = &block.prometheus {
+            add(&prometheus.value.address, Serves::Metrics);
+        }
+    }
+}
+
+/// The names of a block by port.
+fn by_port(block: &ServerBlock) -> BTreeMap<u16, Vec<Name>> {
+    let mut ports: BTreeMap<u16, Vec<Name>> = BTreeMap::new();
+    for key in &block.keys {
+        ports.entry(key.value.port).or_default().extend(key.value.zones.iter().cloned());
+    }
+    ports
+}
+
+/// The directives of a block that handle queries, as CoreDNS counts them.
+fn handlers(block: &ServerBlock) -> Vec<&'static str> {
+    [
+        ("prometheus", block.prometheus.is_some()),
+        ("errors", block.errors.is_some()),
+        ("log", !block.log.is_empty()),
+        ("loadbalance", block.loadbalance.is_some()),
+        ("cache", block.cache.is_some()),
+        ("hosts", block.hosts.is_some()),
+        ("docker-cluster", block.docker_cluster.is_some()),
+        ("forward", !block.forward.is_empty()),
+        ("whoami", block.whoami.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(name, present)| present.then_some(name))
+    .collect()
+}
+
+/// The `errors` directive of a block, at work.
+fn reporter(
+    directive: &config::ErrorLog,
+    next: &mut Next,
+    parts: &Parts,
+) -> Arc<ErrorReporter> {
+    let rules = directive
+        .consolidate
+        .iter()
+        .filter_map(|rule| {
+            let rule = &rule.value;
+            Some(Rule {
+                period: rule.period,
+                // The pattern compiled when the configuration was read.
+                pattern: regex::Regex::new(&rule.pattern).ok()?,
+                level: match rule.level {
+                    config::ReportLevel::Error => Level::Error,
+                    config::ReportLevel::Warning => Level::Warning,
+                    config::ReportLevel::Info => Level::Info,
+                    config::ReportLevel::Debug => Level::Debug,
+                },
+                show_first: rule.show_first,
+            })
+        })
+        .collect();
+    let reporter = Arc::new(ErrorReporter::new(rules));
+    let (running, stop) = (Arc::clone(&reporter), next.stop.clone());
+    parts.tasks.spawn(async move { running.run(stop).await });
+    next.reporters.push(Arc::clone(&reporter));
+    reporter
+}
+
+/// The `loadbalance` directive of a block, its weights loaded and followed.
+fn loadbalance(
+    block: &ServerBlock,
+    next: &Next,
+    parts: &Parts,
+) -> anyhow::Result<Option<LoadBalance>> {
+    let Some(directive) = &block.loadbalance else {
+        return Ok(None);
+    };
+    let weights = match &directive.value.policy {
+        config::LoadBalancePolicy::RoundRobin => None,
+        config::LoadBalancePolicy::Weighted { file, reload } => {
+            let weights = Arc::new(ArcSwap::from_pointee(read_weights(file)?));
+            if let Some(interval) = reload {
+                let stop = next.stop.clone();
+                let follow =
+                    follow_weights(file.clone().into(), *interval, Arc::clone(&weights));
+                parts.tasks.spawn(async move {
+                    stop.run_until_cancelled(follow).await;
+                });
+            }
+            Some(weights)
+        }
+    };
+    Ok(Some(LoadBalance { weights, prefer: directive.value.prefer.clone() }))
+}
+
+/// Reads a file of weights.
+fn read_weights(file: &Path) -> anyhow::Result<Weights> {
+    let name = file.display();
+    let text = fs::read_to_string(file).with_context(|| format!("plugin/loadbalance: {name}"))?;
+    Weights::parse(&text).with_context(|| format!("plugin/loadbalance: {name}"))
+}
+
+/// Reads a file of weights again and again. A file with a mistake leaves the
+/// weights as they are, and is reported once.
+async fn follow_weights(
+    file: Box<Path>,
+    interval: Duration,
+    weights: Arc<ArcSwap<Weights>>,
+) {
+    let mut reported = None;
+    loop {
+        tokio::time::sleep(interval).await;
+        let path = file.clone();
+        let read = tokio::task::spawn_blocking(move || read_weights(&path)).await;
+        match read {
+            Ok(Ok(fresh)) => {
+                reported = None;
+                if **weights.load() != fresh {
+                    weights.store(Arc::new(fresh));
+                }
+            }
+            Ok(Err(error)) => {
+                let text = format!("{error:#}");
+                if reported.as_ref() != Some(&text) {
+                    tracing::warn!(plugin = "loadbalance", "weights stay as they were: {text}");
+                    reported = Some(text);
+                }
+            }
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! `portolan serve`: start, reload, stop.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use portolan_config::Config;
+use portolan_config::Loaded;
+use portolan_server::Limits;
+use portolan_server::Server;
+use portolan_table::Builder;
+use portolan_table::Table;
+use portolan_telemetry::admin::Admin;
+use portolan_telemetry::admin::Services;
+use portolan_telemetry::log;
+use portolan_telemetry::log::LogGuard;
+use portolan_telemetry::metrics::BuildInfo;
+use portolan_telemetry::metrics::Metrics;
+use portolan_telemetry::readiness::Readiness;
+use prometheus::IntCounter;
+use prometheus::IntGaugeVec;
+use prometheus::Opts;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::builder::BuilderHandle;
+use crate::cli::LogFormat;
+use crate::cli::Options;
+use crate::complain;
+use crate::generation::Generation;
+use crate::generation::Parts;
+use crate::generation::Plan;
+use crate::load::LoadError;
+use crate::load::Origin;
+use crate::signals::Request;
+use crate::signals::Signals;
+use crate::sources::SourceParts;
+use crate::version;
+
+/// How long sources may delay the first answer. What they have not said by
+/// then, they say later.
+const START_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long new sources may delay a reload; the old ones serve meanwhile.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long queries in flight may take after the signal to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long background tasks may take to end after that.
+const TASKS_GRACE: Duration = Duration::from_secs(1);
+
+/// The program at work.
+struct Supervisor {
+    /// Where the configuration comes from.
+    origin: Origin,
+    /// Port of server blocks that name none.
+    port: Option<u16>,
+    /// What generations share.
+    parts: Parts,
+    /// The configuration in effect.
+    generation: Generation,
+    /// Its digest, and that of the one that failed last.
+    digests: Digests,
+    /// `reload` of the configuration in effect.
+    reload: Option<portolan_config::Reload>,
+    /// The admin endpoints.
+    admin: Admin,
+    /// What `/ready` looks at.
+    readiness: Readiness,
+    /// The log.
+    log: LogGuard,
+    /// What reloads count.
+    counters: ReloadCounters,
+}
+
+/// Which configurations were seen.
+#[derive(Default)]
+struct Digests {
+    /// In effect.
+    current: String,
+    /// Failed to load; not tried again until it changes.
+    failed: Option<String>,
+}
+
+/// What reloads count.
+struct ReloadCounters {
+    /// `coredns_reload_failed_total`
+    failed: IntCounter,
+    /// `coredns_reload_version_info`
+    version: IntGaugeVec,
+}
+
+/// Serves until told to stop.
+pub(crate) fn serve(options: &Options) -> ExitCode {
+    match try_serve(options) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sets up everything, then runs.
+fn try_serve(options: &Options) -> anyhow::Result<ExitCode> {
+    let origin = Origin::find(options)?;
+    let loaded = origin.load(options.port)?;
+    let log = log::init(log::LogConfig {
+        format: match options.log_format {
+            LogFormat::Json => log::LogFormat::Json,
+            LogFormat::Text => log::LogFormat::Text,
+        },
+        debug: debug(&loaded.config),
+        quiet: options.quiet,
+    })?;
+    let control = runtime("control", 1)?;
+    let queries = runtime("query", cores())?;
+    let code = control.block_on(async {
+        let supervisor = Supervisor::start(options, origin, loaded, log, &queries).await?;
+        supervisor.run(options.pidfile.as_deref()).await
+    });
+    control.shutdown_timeout(TASKS_GRACE);
+    queries.shutdown_timeout(TASKS_GRACE);
+    code
+}
+
+/// A runtime with named threads.
+fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .context("cannot start threads")
+}
+
+/// How many cores the process may use, quotas respected.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+// === impl Supervisor ===
+
+impl Supervisor {
+    /// Builds everything, opens every port and serves.
+    async fn start(
+        options: &Options,
+        origin: Origin,
+        loaded: Loaded,
+        log: LogGuard,
+        queries: &Runtime,
+    ) -> anyhow::Result<Self> {
+        let metrics = Metrics::new(
+            &BuildInfo {
+                version: version::VERSION.to_owned(),
+                revision: version::REVISION.to_owned(),
+                compiler: version::COMPILER.to_owned(),
+            },
+            log.dropped_lines(),
+        )?;
+        hook_panics(metrics.panics().clone());
+        let readiness = Readiness::default();
+        let services = Services { metrics: metrics.clone(), readiness: readiness.clone() };
+        let admin = Admin::bind(services, &[])?;
+        let parts = parts(&metrics, &readiness, queries)?;
+        let counters = ReloadCounters::register(metrics.registry())?;
+        let mut supervisor = Self {
+            origin,
+            port: options.port,
+            parts,
+            generation: Generation::none(),
+            digests: Digests::default(),
+            reload: None,
+            admin,
+            readiness,
+            log,
+            counters,
+        };
+        warn(&loaded);
+        let zones = supervisor.apply(&loaded.config, START_PATIENCE).await?;
+        banner(&zones);
+        supervisor.counters.loaded(&supervisor.digests.current);
+        Ok(supervisor)
+    }
+
+    /// Serves `config` from now on, or leaves everything as it was. Gives the
+    /// banner's line for each zone and listener.
+    async fn apply(&mut self, config: &Config, patience: Duration) -> anyhow::Result<Vec<String>> {
+        let mut next = self.generation.prepare(config, &mut self.parts, patience).await?;
+        let Plan { routings, endpoints, monitor, zones } = std::mem::take(&mut next.plan);
+        let bound = self
+            .parts
+            .server
+            .prepare(routings)
+            .map_err(|error| bind_error(&error))
+            .and_then(|dns| Ok((dns, self.admin.prepare(&endpoints)?)));
+        let (dns, admin) = match bound {
+            Ok(bound) => bound,
+            Err(error) => {
+                next.discard(&self.parts).await;
+                return Err(error);
+            }
+        };
+        self.parts.server.commit(dns);
+        self.admin.commit(admin);
+        self.readiness.set_monitor(monitor);
+        self.generation.hand_over(next, &self.parts).await;
+        self.log.set_debug(debug(config));
+        self.reload = config.reload.as_ref().map(|reload| reload.value.clone());
+        self.digests = Digests { current: config.digest.clone(), failed: None };
+        Ok(zones
+            .into_iter()
+            .map(|(zone, listener)| match listener.ip {
+                None => format!("{zone}:{}", listener.port),
+                Some(ip) => format!("{zone}:{} on {ip}", listener.port),
+            })
+            .collect())
+    }
+
+    /// Obeys signals and the reload timer until told to stop.
+    async fn run(mut self, pidfile: Option<&Path>) -> anyhow::Result<ExitCode> {
+        let mut signals = Signals::listen().context("cannot listen for signals")?;
+        if let Some(path) = pidfile
+            && let Err(error) = fs::write(path, format!("{}\n", std::process::id()))
+        {
+            tracing::error!(path = %path.display(), %error, "cannot write the pid file");
+        }
+        let code = loop {
+            let due = self.next_look();
+            let request = tokio::select! {
+                request = signals.next() => Some(request),
+                () = due => None,
+            };
+            match request {
+                None => self.reload_if_changed().await,
+                Some(Request::Reload(signal)) => {
+                    tracing::info!("{signal}: Reloading");
+                    self.reload_now(signal).await;
+                }
+                Some(Request::Quit) => break ExitCode::SUCCESS,
+                Some(Request::Terminate) => {
+                    tracing::info!("SIGTERM: Shutting down servers then terminating");
+                    break self.stop(&mut signals).await;
+                }
+                Some(Request::Interrupt) => {
+                    tracing::info!("SIGINT: Shutting down");
+                    break self.stop(&mut signals).await;
+                }
+            }
+        };
+        if let Some(path) = pidfile {
+            drop(fs::remove_file(path));
+        }
+        self.log.flush(TASKS_GRACE);
+        Ok(code)
+    }
+
+    /// Ends when the configuration is to be looked at again; never without a
+    /// `reload` directive.
+    fn next_look(&self) -> impl Future<Output = ()> + 'static {
+        let interval = self.reload.as_ref().map(|reload| {
+            let jitter = reload.jitter.mul_f64(rand::random::<f64>());
+            (reload.interval + jitter).saturating_sub(reload.jitter / 2)
+        });
+        async move {
+            match interval {
+                Some(interval) => tokio::time::sleep(interval).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Loads the configuration again if it says something else.
+    async fn reload_if_changed(&mut self) {
+        match self.load().await {
+            Ok(loaded) if loaded.config.digest == self.digests.current => {
+                self.digests.failed = None;
+            }
+            Ok(loaded) if Some(&loaded.config.digest) == self.digests.failed.as_ref() => {}
+            Ok(loaded) => {
+                tracing::info!("Reloading");
+                let digest = loaded.config.digest.clone();
+                if let Err(error) = self.reload(loaded).await {
+                    self.digests.failed = Some(digest);
+                    self.failed("plugin/reload: Corefile changed but reload failed", &error);
+                }
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if self.digests.failed.as_ref() != Some(&text) {
+                    let error = anyhow::Error::from(error);
+                    self.failed("plugin/reload: Corefile changed but reload failed", &error);
+                    self.digests.failed = Some(text);
+                }
+            }
+        }
+    }
+
+    /// Loads the configuration again because somebody said so.
+    async fn reload_now(&mut self, signal: &str) {
+        let result = match self.load().await {
+            Ok(loaded) => self.reload(loaded).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = result {
+            self.failed(&format!("{signal}: the old configuration stays"), &error);
+        }
+    }
+
+    /// Reads the configuration without holding up the control plane.
+    async fn load(&self) -> Result<Loaded, LoadError> {
+        let (origin, port) = (self.origin.clone(), self.port);
+        let path = origin.to_string();
+        tokio::task::spawn_blocking(move || origin.load(port))
+            .await
+            .unwrap_or_else(|error| Err(LoadError::Read { path, source: error.into() }))
+    }
+
+    /// Replaces the configuration in effect.
+    async fn reload(&mut self, loaded: Loaded) -> anyhow::Result<()> {
+        warn(&loaded);
+        self.apply(&loaded.config, RELOAD_PATIENCE).await?;
+        self.counters.loaded(&self.digests.current);
+        tracing::info!("Reloading complete");
+        Ok(())
+    }
+
+    /// Reports that the old configuration stays.
+    fn failed(&self, what: &str, error: &anyhow::Error) {
+        self.counters.failed.inc();
+        tracing::error!("{what}: {error:#}");
+    }
+
+    /// Stops: not ready at once, then the lame-duck time, then the drain.
+    async fn stop(&mut self, signals: &mut Signals) -> ExitCode {
+        self.readiness.shut_down();
+        let gentle = async {
+            let lameduck = self.generation.lameduck;
+            if !lameduck.is_zero() {
+                tracing::info!(plugin = "health", "Going into lameduck mode for {lameduck:?}");
+                tokio::time::sleep(lameduck).await;
+            }
+            let drained = self.parts.server.shut_down(GRACE).await;
+            if !drained {
+                tracing::warn!("queries in flight were not answered within {GRACE:?}");
+            }
+        };
+        let impatient = async {
+            loop {
+                match signals.next().await {
+                    Request::Interrupt => return ExitCode::from(2),
+                    Request::Quit => return ExitCode::SUCCESS,
+                    Request::Terminate | Request::Reload(_) => {}
+                }
+            }
+        };
+        let code = tokio::select! {
+            () = gentle => ExitCode::SUCCESS,
+            code = impatient => return code,
+        };
+        self.generation.flush();
+        self.parts.stop.cancel();
+        self.parts.tasks.close();
+        drop(tokio::time::timeout(TASKS_GRACE, self.parts.tasks.wait()).await);
+        code
+    }
+}
+
+/// Builds what generations share.
+fn parts(metrics: &Metrics, readiness: &Readiness, queries: &Runtime) -> anyhow::Result<Parts> {
+    let registry = metrics.registry();
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let table = Arc::new(Table::new());
+    let builder =
+        BuilderHandle::spawn(Builder::new(Arc::clone(&table)), registry, &tasks, stop.clone())?;
+    let limits = Limits::within_descriptors(descriptors());
+    let server_families = portolan_server::Families::register(registry)?;
+    let server = Server::new(
+        queries.handle().clone(),
+        table,
+        server_families.clone(),
+        limits,
+        cores(),
+    );
+    let plugin_enabled = IntGaugeVec::new(
+        Opts::new("coredns_plugin_enabled", "Directives in effect, by server, zone and name."),
+        &["server", "zone", "view", "name"],
+    )?;
+    registry.register(Box::new(plugin_enabled.clone()))?;
+    Ok(Parts {
+        sources: SourceParts {
+            builder,
+            docker: portolan_docker::Families::register(registry)?,
+            files: portolan_files::Families::register(registry)?,
+            readiness: readiness.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        },
+        server: Arc::new(server),
+        server_families,
+        forward_families: portolan_forward::Families::register(registry)?,
+        plugin_enabled,
+        queries: queries.handle().clone(),
+        pending: limits.pending,
+        tasks,
+        stop,
+        next_layer: 0,
+    })
+}
+
+/// Whether a server block asks for debug messages.
+fn debug(config: &Config) -> bool {
+    config.blocks.iter().any(|block| block.value.debug.is_some())
+}
+
+/// How many files the process may have open.
+fn descriptors() -> u64 {
+    use nix::sys::resource::Resource;
+    use nix::sys::resource::getrlimit;
+    use nix::sys::resource::setrlimit;
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, hard)) if soft < hard => {
+            // The soft limit guards old programs that use select(2).
+            if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
+        }
+        Ok((soft, _)) => soft,
+        Err(_) => 1024,
+    }
+}
+
+/// Counts and logs panics. They end at most the task that had them.
+fn hook_panics(panics: IntCounter) {
+    std::panic::set_hook(Box::new(move |panic| {
+        panics.inc();
+        tracing::error!("panic: {panic}");
+    }));
+}
+
+/// Logs what the configuration has that is legal and likely not meant.
+fn warn(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// Prints which zones are served where, and the version, which scripts wait
+/// for.
+fn banner(zones: &[String]) {
+    for zone in zones {
+        tracing::info!(target: "banner", "{zone}");
+    }
+    for line in version::lines() {
+        tracing::info!(target: "banner", "{line}");
+    }
+}
+
+/// A port that cannot be opened, with what to do about it.
+fn bind_error(error: &portolan_server::BindError) -> anyhow::Error {
+    let denied = error.source.kind() == std::io::ErrorKind::PermissionDenied;
+    let port = error.addr.port;
+    let text = if denied {
+        format!(
+            "{error}\nPorts below 1024 are privileged. One of these helps:\n  \
+             - start as root;\n  \
+             - grant CAP_NET_BIND_SERVICE (in a container: cap_add NET_BIND_SERVICE; in a \
+             systemd unit: AmbientCapabilities=CAP_NET_BIND_SERVICE);\n  \
+             - take another port: -dns.port 5354, and no port in the keys of the Corefile \
+             (now: {port})"
+        )
+    } else {
+        error.to_string()
+    };
+    anyhow::anyhow!("Listen: {text}")
+}
+
+// === impl ReloadCounters ===
+
+impl ReloadCounters {
+    /// Registers the families.
+    fn register(registry: &prometheus::Registry) -> prometheus::Result<Self> {
+        let counters = Self {
+            failed: IntCounter::new("coredns_reload_failed_total", "Reloads that failed.")?,
+            version: IntGaugeVec::new(
+                Opts::new("coredns_reload_version_info", "Digest of the configuration in effect."),
+                &["hash", "value"],
+            )?,
+        };
+        registry.register(Box::new(counters.failed.clone()))?;
+        registry.register(Box::new(counters.version.clone()))?;
+        Ok(counters)
+    }
+
+    /// Notes which configuration is in effect.
+    fn loaded(&self, digest: &str) {
+        tracing::info!(plugin = "reload", "Running configuration SHA512 = {digest}");
+        self.version.reset();
+        self.version.with_label_values(&["sha512", digest]).set(1);
+    }
+}

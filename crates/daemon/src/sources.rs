@@ -1,0 +1,238 @@
+//! The sources of a configuration, kept across reloads where they can be.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use portolan_config as config;
+use portolan_docker as docker;
+use portolan_files as files;
+use portolan_table::LayerId;
+use portolan_table::LayerOptions;
+use portolan_table::WildcardDepth;
+use portolan_telemetry::readiness::Latch;
+use portolan_telemetry::readiness::Readiness;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::builder::BuilderHandle;
+use crate::translate;
+
+/// Everything a source needs to run.
+#[derive(Clone)]
+pub(crate) struct SourceParts {
+    /// The record table's writer.
+    pub(crate) builder: BuilderHandle,
+    /// Figures of Docker sources.
+    pub(crate) docker: docker::Families,
+    /// Figures of hosts sources.
+    pub(crate) files: files::Families,
+    /// What `/ready` looks at.
+    pub(crate) readiness: Readiness,
+    /// The tasks of sources.
+    pub(crate) tasks: TaskTracker,
+    /// Ends them all.
+    pub(crate) stop: CancellationToken,
+}
+
+/// A source that runs, and its layer.
+pub(crate) struct Source {
+    /// What it was made from; the same again is the same source.
+    key: Key,
+    /// Its layer.
+    pub(crate) layer: LayerId,
+    /// Ends its tasks.
+    stop: CancellationToken,
+    /// One for each task: whether its first load is served, or failed.
+    loads: Vec<watch::Receiver<bool>>,
+}
+
+/// What a source is made from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Key {
+    /// A `docker-cluster` directive.
+    Docker(Box<config::DockerCluster>),
+    /// A `hosts` directive.
+    Hosts(Box<config::Hosts>),
+}
+
+/// The engine that is watched when nothing else is said.
+const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
+
+// === impl Source ===
+
+impl Source {
+    /// Starts a source on a layer of its own.
+    pub(crate) async fn start(
+        key: Key,
+        layer: LayerId,
+        parts: &SourceParts,
+    ) -> anyhow::Result<Self> {
+        let stop = parts.stop.child_token();
+        let options = LayerOptions {
+            wildcard_depth: match key {
+                Key::Docker(_) => WildcardDepth::Any,
+                Key::Hosts(_) => WildcardDepth::One,
+            },
+        };
+        let loads = match &key {
+            Key::Docker(directive) => {
+                let configs = docker_configs(directive, layer)?;
+                parts.builder.add_layer(layer, options).await;
+                configs.into_iter().map(|config| start_docker(config, parts, &stop)).collect()
+            }
+            Key::Hosts(directive) => {
+                parts.builder.add_layer(layer, options).await;
+                let handle = files::HostsTask::spawn(
+                    translate::hosts(directive, layer),
+                    parts.builder.batches(),
+                    parts.files.clone(),
+                    &parts.tasks,
+                    stop.clone(),
+                );
+                vec![handle.ready]
+            }
+        };
+        Ok(Self { key, layer, stop, loads })
+    }
+
+    /// Whether the source was made from `key`.
+    pub(crate) fn is(&self, key: &Key) -> bool {
+        self.key == *key
+    }
+
+    /// Waits until the first load is served or has failed, `patience` at
+    /// most.
+    pub(crate) async fn loaded(&self, patience: Duration) {
+        let all = async {
+            for load in &self.loads {
+                // An error says that the task has ended: nothing to wait for.
+                drop(load.clone().wait_for(|done| *done).await);
+            }
+        };
+        drop(tokio::time::timeout(patience, all).await);
+    }
+
+    /// Ends the source and withdraws what it asserted.
+    pub(crate) async fn end(self, parts: &SourceParts) {
+        self.stop.cancel();
+        parts.builder.remove_layer(self.layer).await;
+    }
+}
+
+/// Starts following one engine. The receiver turns true once the first sync
+/// is served, or has failed and was reported.
+fn start_docker(
+    config: docker::Config,
+    parts: &SourceParts,
+    stop: &CancellationToken,
+) -> watch::Receiver<bool> {
+    let latch = parts.readiness.latch("docker-cluster");
+    let handle = docker::DockerTask::spawn(
+        config,
+        parts.builder.batches(),
+        parts.docker.clone(),
+        &parts.tasks,
+        stop.clone(),
+    );
+    let (done, receiver) = watch::channel(false);
+    let stop = stop.clone();
+    parts.tasks.spawn(async move {
+        stop.run_until_cancelled(release(handle, latch, done)).await;
+    });
+    receiver
+}
+
+/// Holds readiness back until the first sync is over; then lives on with the
+/// source, since a latch that is dropped no longer counts.
+async fn release(handle: docker::DockerHandle, latch: Latch, done: watch::Sender<bool>) {
+    let mut state = handle.ready.clone();
+    let over = state.wait_for(|state| *state != docker::SyncState::Starting).await.is_ok();
+    if over {
+        latch.release();
+        done.send_replace(true);
+    }
+    while state.changed().await.is_ok() {}
+}
+
+/// One configuration for each engine of a directive.
+fn docker_configs(
+    directive: &config::DockerCluster,
+    layer: LayerId,
+) -> anyhow::Result<Vec<docker::Config>> {
+    let host_ips = host_ips(&directive.host);
+    let endpoints = endpoints(directive)?;
+    Ok(endpoints
+        .into_iter()
+        .map(|(member, endpoint)| docker::Config {
+            labels: directive.labels.clone(),
+            ttl: directive.ttl,
+            linger: directive.linger,
+            healthy_only: directive.healthy_only,
+            reverse: directive.reverse,
+            max_names: directive.max_names,
+            ..docker::Config::new(layer, member, endpoint, host_ips.clone())
+        })
+        .collect())
+}
+
+/// The engines of a directive: its own, else `DOCKER_HOST`, else the usual
+/// socket. Each has the name that provenance shows.
+fn endpoints(
+    directive: &config::DockerCluster,
+) -> anyhow::Result<Vec<(Arc<str>, docker::Endpoint)>> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let cert_path = variable("DOCKER_CERT_PATH").map(PathBuf::from);
+    if !directive.endpoints.is_empty() {
+        return directive
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                let url = endpoint.as_str();
+                let parsed = docker::Endpoint::parse(url, cert_path.as_deref())
+                    .with_context(|| format!("plugin/docker-cluster: docker_socket {url}"))?;
+                Ok((Arc::from(url), parsed))
+            })
+            .collect();
+    }
+    let host = variable("DOCKER_HOST");
+    let verify = variable("DOCKER_TLS_VERIFY");
+    let cert_path = cert_path.map(|path| path.to_string_lossy().into_owned());
+    let from_env =
+        docker::Endpoint::from_env(host.as_deref(), verify.as_deref(), cert_path.as_deref())
+            .context("plugin/docker-cluster: DOCKER_HOST")?;
+    match (from_env, host) {
+        (Some(endpoint), Some(host)) => Ok(vec![(Arc::from(host), endpoint)]),
+        _ => {
+            let endpoint = docker::Endpoint::parse(DEFAULT_ENDPOINT, None)
+                .context("plugin/docker-cluster: the usual socket")?;
+            Ok(vec![(Arc::from(DEFAULT_ENDPOINT), endpoint)])
+        }
+    }
+}
+
+/// The addresses that names point to. Without any, names that bring no target
+/// of their own have no address; that is said once, and loudly.
+fn host_ips(host: &config::HostAddresses) -> Vec<IpAddr> {
+    let mut addresses: BTreeSet<IpAddr> = host.addresses.iter().copied().collect();
+    if host.detect {
+        match docker::detect_host_ips() {
+            Ok(found) => {
+                tracing::info!(plugin = "docker-cluster", addresses = ?found, "detected host IP");
+                addresses.extend(found);
+            }
+            Err(error) => {
+                tracing::error!(
+                    plugin = "docker-cluster",
+                    "{error}: set host_ip in the configuration, or HOSTIP; until then container \
+                     names without portolan.target have no address"
+                );
+            }
+        }
+    }
+    addresses.into_iter().collect()
+}

@@ -1,0 +1,174 @@
+//! From what the configuration says to what each crate wants to be told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use nix::net::if_::if_nametoindex;
+use portolan_config as config;
+use portolan_files as files;
+use portolan_forward as forward;
+use portolan_proto::Name;
+use portolan_proto::Rcode;
+use portolan_server::Fallthrough;
+use portolan_server::UnknownAction;
+use portolan_table::LayerId;
+
+/// A `forward` directive.
+pub(crate) fn forward(from: &config::Forward) -> anyhow::Result<forward::Config> {
+    let defaults = forward::Config::default();
+    let failover = defaults.failover.iter().chain(&from.failover).copied();
+    Ok(forward::Config {
+        from: vec![from.from.clone()],
+        except: from.except.clone(),
+        upstreams: from.to.iter().map(upstream).collect::<anyhow::Result<_>>()?,
+        policy: match from.policy {
+            config::ForwardPolicy::Random => forward::Policy::Random,
+            config::ForwardPolicy::RoundRobin => forward::Policy::RoundRobin,
+            config::ForwardPolicy::Sequential => forward::Policy::Sequential,
+        },
+        max_fails: from.max_fails,
+        expire: from.expire,
+        max_age: from.max_age,
+        max_idle_conns: from.max_idle_connections.map_or(0, |n| usize::try_from(n).unwrap_or(0)),
+        read_timeout: from.read_timeout,
+        max_connect_attempts: from
+            .max_connect_attempts
+            .map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+        force_tcp: from.force_tcp,
+        prefer_udp: from.prefer_udp,
+        health_check: forward::HealthCheck {
+            interval: from.health_check.interval,
+            no_rec: !from.health_check.recursion_desired,
+            domain: from.health_check.qname.clone(),
+        },
+        max_concurrent: from.max_concurrent.map_or(0, |n| usize::try_from(n).unwrap_or(0)),
+        next: from.next.iter().copied().collect(),
+        next_on_nodata: from.next_on_nodata,
+        failfast_all_unhealthy_upstreams: from.failfast,
+        failover: failover.collect::<std::collections::BTreeSet<Rcode>>().into_iter().collect(),
+        source_address: from.source_address,
+        resolver: from.resolvers.clone(),
+        allow_from: match &from.allow_from {
+            None => defaults.allow_from,
+            Some(config::AllowFrom::Networks(networks)) => networks.clone(),
+            Some(config::AllowFrom::Any) => ["0.0.0.0/0", "::/0"]
+                .iter()
+                .map(|range| range.parse().context("a constant range"))
+                .collect::<anyhow::Result<_>>()?,
+        },
+    })
+}
+
+/// One upstream of a `forward` directive.
+fn upstream(from: &config::Upstream) -> anyhow::Result<forward::UpstreamConfig> {
+    let server = match from {
+        config::Upstream::ResolvConf(path) => {
+            return Ok(forward::UpstreamConfig::File(PathBuf::from(path)));
+        }
+        config::Upstream::Server(server) => server,
+    };
+    // Encrypted transports are refused when the configuration is read; they
+    // must never be spoken in the clear.
+    anyhow::ensure!(
+        server.transport == config::UpstreamTransport::Dns,
+        "plugin/forward: encrypted upstreams are not supported yet"
+    );
+    match &server.host {
+        config::UpstreamHost::Address { address, scope } => {
+            let mut socket = SocketAddr::new(*address, server.port);
+            if let (SocketAddr::V6(v6), Some(scope)) = (&mut socket, scope) {
+                let index = match scope.parse() {
+                    Ok(index) => index,
+                    Err(_) => if_nametoindex(scope.as_str())
+                        .with_context(|| format!("plugin/forward: no interface {scope:?}"))?,
+                };
+                v6.set_scope_id(index);
+            }
+            Ok(forward::UpstreamConfig::Addr(socket))
+        }
+        config::UpstreamHost::Hostname(name) => Ok(forward::UpstreamConfig::Hostname {
+            host: name.to_string().trim_end_matches('.').to_owned(),
+            port: server.port,
+        }),
+    }
+}
+
+/// A `cache` directive.
+pub(crate) fn cache(from: &config::Cache) -> forward::CacheConfig {
+    let store = |store: &config::CacheStore| forward::StoreConfig {
+        capacity: store.capacity,
+        max_ttl: store.max_ttl,
+        min_ttl: store.min_ttl,
+    };
+    forward::CacheConfig {
+        zones: from.zones.clone(),
+        success: store(&from.success),
+        denial: store(&from.denial),
+        prefetch: from.prefetch.as_ref().map(|prefetch| forward::Prefetch {
+            amount: prefetch.amount,
+            duration: prefetch.duration,
+            percentage: prefetch.percentage,
+        }),
+        serve_stale: from.serve_stale.as_ref().map(|stale| forward::ServeStale {
+            duration: stale.window,
+            mode: match stale.refresh {
+                config::StaleRefresh::Immediate => forward::StaleMode::Immediate,
+                config::StaleRefresh::Verify { timeout } => forward::StaleMode::Verify {
+                    timeout: timeout.unwrap_or_default(),
+                },
+            },
+            reply_ttl: stale.ttl,
+            recheck: stale.recheck.unwrap_or_default(),
+            prefer_positive: stale.prefer_positive,
+        }),
+        servfail: from.servfail,
+        disable_success: from.success_disabled.clone(),
+        disable_denial: from.denial_disabled.clone(),
+        keepttl: from.keep_ttl,
+    }
+}
+
+/// A `hosts` directive.
+pub(crate) fn hosts(from: &config::Hosts, layer: LayerId) -> files::Config {
+    files::Config {
+        paths: from.files.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+        inline: from
+            .inline
+            .iter()
+            .map(|line| files::InlineLine {
+                text: line.value.clone(),
+                position: line.position.to_string(),
+            })
+            .collect(),
+        zones: from.zones.clone(),
+        ttl: from.ttl,
+        reverse: from.reverse,
+        reload: from.reload,
+        ..files::Config::new(layer)
+    }
+}
+
+/// `fallthrough`, given or not.
+pub(crate) fn fallthrough(from: Option<&config::Fallthrough>) -> Fallthrough {
+    match from {
+        None => Fallthrough::Never,
+        Some(from) => Fallthrough::Within(from.zones.clone()),
+    }
+}
+
+/// `unknown_action`.
+pub(crate) fn unknown_action(from: config::UnknownAction) -> UnknownAction {
+    match from {
+        config::UnknownAction::Drop => UnknownAction::Drop,
+        config::UnknownAction::NxDomain => UnknownAction::NxDomain,
+        config::UnknownAction::Refused => UnknownAction::Refused,
+        config::UnknownAction::NoData => UnknownAction::NoData,
+        config::UnknownAction::ServFail => UnknownAction::ServFail,
+    }
+}
+
+/// The zone whose name the metrics of a block carry: its longest key.
+pub(crate) fn longest_zone(zones: &[Name]) -> Name {
+    zones.iter().max_by_key(|zone| zone.label_count()).cloned().unwrap_or_else(Name::root)
+}
