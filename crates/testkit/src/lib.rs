@@ -5,3 +5,4 @@
 pub mod client;
 pub mod docker;
 pub mod upstream;
+pub mod process;
