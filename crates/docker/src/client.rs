@@ -197,7 +197,7 @@ fn listed(summary: ContainerSummary) -> Option<Observed> {
     let name = names
         .iter()
         .find(is_own)
-        .or(names.first())
+        .or_else(|| names.first())
         .map(|name| plain(name));
     let status = summary.status.unwrap_or_default();
     let state = summary.state;
@@ -233,9 +233,7 @@ fn inspected(id: &str, response: ContainerInspectResponse) -> Observed {
         Some(_) => false,
     };
     let health = state.health.and_then(|health| health.status);
-    let health = health.map_or(Health::Unchecked, |status| {
-        Health::parse(&status.to_string())
-    });
+    let health = health.map_or(Health::Unchecked, |status| Health::parse(status.as_ref()));
     Observed {
         id: Arc::from(id),
         name: response.name.as_deref().map(plain).unwrap_or_default(),

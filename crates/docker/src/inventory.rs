@@ -30,19 +30,28 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-use portolan_proto::Name;
 use portolan_table::Change;
 use portolan_table::Source;
 
+use self::container::Container;
+use self::container::Inspection;
+use self::container::Served;
 use crate::config::Config;
 use crate::labels;
-use crate::labels::Problems;
 use crate::model::Action;
 use crate::model::Event;
 use crate::model::Health;
 use crate::model::Labels;
 use crate::model::Observed;
 use crate::records::Records;
+
+mod actions;
+mod container;
+
+pub(crate) use actions::Actions;
+pub(crate) use actions::Inspected;
+pub(crate) use actions::Notice;
+pub(crate) use actions::Ticket;
 
 /// Id of a container.
 pub(crate) type Id = Arc<str>;
@@ -86,121 +95,6 @@ pub(crate) struct Inventory {
     name_count: usize,
     /// Number of containers served.
     served_count: usize,
-}
-
-/// What to do now.
-#[derive(Debug, Default)]
-pub(crate) struct Actions {
-    /// For the table.
-    pub(crate) changes: Vec<Change>,
-    /// Containers to inspect.
-    pub(crate) inspect: Vec<Ticket>,
-    /// For people.
-    pub(crate) notices: Vec<Notice>,
-    /// Fetch a list, as soon as may be.
-    pub(crate) relist: bool,
-}
-
-/// A request for an inspection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    /// The container.
-    pub(crate) id: Id,
-    /// Its generation at the time of the request.
-    generation: u64,
-}
-
-/// Something to tell people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
-    /// Names are served from now on.
-    Started {
-        /// Container.
-        name: Arc<str>,
-        /// Its names.
-        hostnames: Vec<Name>,
-    },
-    /// Names are no longer served.
-    Stopped {
-        /// Container.
-        name: Arc<str>,
-        /// Its names.
-        hostnames: Vec<Name>,
-    },
-    /// Labels were ignored in part.
-    BadLabels {
-        /// Container.
-        name: Arc<str>,
-        /// What was ignored.
-        problems: Problems,
-    },
-    /// A container is not followed: there are too many.
-    TooMany {
-        /// Container.
-        name: Arc<str>,
-    },
-}
-
-/// Outcome of an inspection.
-#[derive(Clone, Debug)]
-pub(crate) enum Inspected {
-    /// The container as it is.
-    Found(Observed),
-    /// There is no such container.
-    Gone,
-    /// The engine did not say.
-    Failed,
-}
-
-/// A container.
-#[derive(Debug)]
-struct Container {
-    /// Its name.
-    name: Arc<str>,
-    /// Whether its process exists, as far as we know.
-    running: bool,
-    /// Its health.
-    health: Health,
-    /// What its labels amount to, once they are known.
-    records: Option<Records>,
-    /// Its rows in the table.
-    served: Option<Served>,
-    /// Where its inspection stands.
-    inspection: Inspection,
-    /// Changes with every event; tells whether an inspection is out of date.
-    generation: u64,
-    /// Time of the last event, on the engine's clock.
-    last_event: i64,
-}
-
-/// What the table has of a container.
-#[derive(Debug)]
-struct Served {
-    /// The owner of the rows.
-    source: Source,
-    /// When to withdraw them, if the container is gone.
-    until: Option<Instant>,
-}
-
-/// Where an inspection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Inspection {
-    /// None is needed.
-    Idle,
-    /// One is under way.
-    InFlight {
-        /// Failures before.
-        failures: u32,
-        /// The container's generation when it was asked for.
-        generation: u64,
-    },
-    /// One failed.
-    Waiting {
-        /// Failures so far.
-        failures: u32,
-        /// When to try again.
-        at: Instant,
-    },
 }
 
 // === impl Inventory ===
@@ -608,79 +502,6 @@ impl Inventory {
         self.name_count -= hostnames.len();
         let name = Arc::clone(&container.name);
         actions.notices.push(Notice::Stopped { name, hostnames });
-    }
-}
-
-// === impl Container ===
-
-impl Container {
-    /// A container of which only the name is known.
-    fn new(name: &str) -> Self {
-        Self {
-            name: Arc::from(name),
-            running: false,
-            health: Health::Unknown,
-            records: None,
-            served: None,
-            inspection: Inspection::Idle,
-            generation: 0,
-            last_event: 0,
-        }
-    }
-
-    /// Its process begins: what its health check said before is void.
-    fn start(&mut self) {
-        self.running = true;
-        if self.health != Health::Unchecked {
-            self.health = Health::Unknown;
-        }
-    }
-
-    /// Gives it a name.
-    fn rename(&mut self, name: Option<String>) {
-        if let Some(name) = name.filter(|name| !name.is_empty() && **name != *self.name) {
-            self.name = Arc::from(name);
-        }
-    }
-
-    /// Whether it is known to have nothing to serve.
-    fn has_no_rows(&self) -> bool {
-        self.records
-            .as_ref()
-            .is_some_and(|records| records.rows.is_empty())
-    }
-
-    /// Whether it should be served.
-    fn is_eligible(&self, healthy_only: bool) -> bool {
-        let has_rows = self
-            .records
-            .as_ref()
-            .is_some_and(|records| !records.rows.is_empty());
-        let is_healthy = matches!(self.health, Health::Healthy | Health::Unchecked);
-        self.running && has_rows && (is_healthy || !healthy_only)
-    }
-
-    /// Asks for an inspection if something that matters is not known.
-    fn ask(&mut self, id: &Id, healthy_only: bool, now: Instant, actions: &mut Actions) {
-        let lacks_health = healthy_only && self.health == Health::Unknown;
-        if !self.running || !(self.records.is_none() || lacks_health) {
-            self.inspection = Inspection::Idle;
-            return;
-        }
-        let failures = match self.inspection {
-            Inspection::Idle => 0,
-            Inspection::Waiting { failures, at } if at <= now => failures,
-            Inspection::InFlight { .. } | Inspection::Waiting { .. } => return,
-        };
-        let generation = self.generation;
-        self.inspection = Inspection::InFlight {
-            failures,
-            generation,
-        };
-        actions.inspect.push(Ticket {
-            id: Arc::clone(id),
-            generation,
-        });
     }
 }
 

@@ -1,11 +1,12 @@
 //! The Docker source against a fake engine.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail in its helpers too")]
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
-use std::time::Instant;
 
 use portolan_docker::Config;
 use portolan_docker::DockerHandle;
@@ -23,6 +24,7 @@ use portolan_testkit::docker::FakeDocker;
 use prometheus::Registry;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -714,7 +716,11 @@ impl Logs {
 
 impl std::io::Write for LogWriter {
     fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
+        let mut text = self
+            .0
+            .lock()
+            .map_err(|_| std::io::Error::other("poisoned"))?;
+        text.extend_from_slice(octets);
         Ok(octets.len())
     }
 
