@@ -11,6 +11,9 @@ use portolan_proto::ResponseWriter;
 use portolan_proto::Rtype;
 
 /// A question of a client, with all that shapes the query to an upstream.
+///
+/// What is asked stands here twice, in lower case and as it was spelled:
+/// [`Self::with_name`] and [`Self::with_type`] change both.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// Name asked for, in lower case.
@@ -88,6 +91,17 @@ impl Question {
         let mut question = self.clone();
         question.qname = Qname::from(name);
         question.spell_name(name);
+        question
+    }
+
+    /// The same question about another type.
+    pub fn with_type(&self, qtype: Rtype) -> Self {
+        let mut question = self.clone();
+        question.qtype = qtype;
+        let type_at = self.qname.as_wire().len();
+        if let Some(octets) = question.octets.get_mut(type_at..type_at + 2) {
+            octets.copy_from_slice(&qtype.0.to_be_bytes());
+        }
         question
     }
 
@@ -254,6 +268,9 @@ mod tests {
         let other = question.with_name(&"b.example.org".parse().unwrap());
         assert_eq!(other.octets(), b"\x01b\x07example\x03org\0\0\x1c\0\x01");
         assert!(other.checking_disabled);
+        let other = other.with_type(Rtype::HTTPS);
+        assert_eq!(other.octets(), b"\x01b\x07example\x03org\0\0\x41\0\x01");
+        assert_eq!(other.qtype, Rtype::HTTPS);
     }
 
     /// A question of our own.

@@ -275,10 +275,10 @@ impl Upstream {
         match change {
             Change::None => {}
             Change::Down => {
-                tracing::warn!(plugin = "forward", to = %self.label, "upstream is down")
+                tracing::warn!(plugin = "forward", to = %self.label, "upstream is down");
             }
             Change::Up => {
-                tracing::info!(plugin = "forward", to = %self.label, "upstream is up again")
+                tracing::info!(plugin = "forward", to = %self.label, "upstream is up again");
             }
         }
     }

@@ -59,7 +59,7 @@ mod tests {
         let base = Question::new(&"a.example".parse().unwrap(), Rtype::A, Class::IN);
         let mut keys = vec![Key::new(&base).as_octets().to_vec()];
         for change in [
-            |q: &mut Question| q.qtype = Rtype::AAAA,
+            |q: &mut Question| *q = q.with_type(Rtype::AAAA),
             |q: &mut Question| q.qclass = Class::CH,
             |q: &mut Question| q.dnssec_ok = true,
             |q: &mut Question| q.checking_disabled = true,

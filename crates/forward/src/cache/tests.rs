@@ -1,1 +1,662 @@
+use portolan_proto::Class;
+use portolan_proto::Message;
+use portolan_proto::Query;
+use portolan_proto::Rcode;
+use portolan_proto::Rtype;
+use portolan_testkit::upstream::Received;
+use portolan_testkit::upstream::Reply;
+use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use super::*;
+use crate::Families;
+
+#[test]
+fn ttls_are_clamped_in_the_first_reply_and_count_down() {
+    // Upstream TTL, `cache` TTL, TTL of the first reply, TTL 4 s later.
+    for (upstream, max, first, later) in [
+        (60, 3600, 60, Some(56)),
+        (3600, 10, 10, Some(6)),
+        (2, 3600, 5, Some(1)),
+        (1, 3600, 5, Some(1)),
+        (4000, 30, 30, Some(26)),
+    ] {
+        let cache = Fixture::new(|config| config.success.max_ttl = max);
+        let question = question("a.example");
+        let kept = cache.keep(&question, reply(&question).a([192, 0, 2, 1], upstream), 0.0);
+        assert_eq!(ttl(&kept), first, "TTL {upstream}, at most {max}");
+        let hit = cache.hit(&question, 4.0);
+        assert_eq!(
+            hit.map(|answer| ttl(&answer.message)),
+            later,
+            "TTL {upstream}"
+        );
+    }
+}
+
+#[test]
+fn a_ttl_of_0_is_passed_on_and_not_kept() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    let kept = cache.keep(&question, reply(&question).a([192, 0, 2, 1], 0), 0.0);
+    assert_eq!(ttl(&kept), 0);
+    assert!(cache.hit(&question, 0.0).is_none());
+}
+
+#[test]
+fn a_minimum_of_0_raises_nothing() {
+    let cache = Fixture::new(|config| config.success.min_ttl = 0);
+    let question = question("a.example");
+    let kept = cache.keep(&question, reply(&question).a([192, 0, 2, 1], 2), 0.0);
+    assert_eq!(ttl(&kept), 2);
+}
+
+#[test]
+fn an_entry_ends_with_its_ttl() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    assert_eq!(ttl(&cache.hit(&question, 59.9).unwrap().message), 1);
+    assert!(cache.hit(&question, 60.0).is_none());
+}
+
+#[test]
+fn keepttl_does_not_count_down() {
+    let cache = Fixture::new(|config| config.keepttl = true);
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    assert_eq!(ttl(&cache.hit(&question, 50.0).unwrap().message), 60);
+    assert!(cache.hit(&question, 60.0).is_none());
+}
+
+#[test]
+fn the_least_ttl_of_all_sections_counts_for_all() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    let other = "b.example".parse().unwrap();
+    let reply =
+        reply(&question)
+            .a([192, 0, 2, 1], 300)
+            .additional(&other, Rtype::A, 20, &[192, 0, 2, 2]);
+    cache.keep(&question, reply, 0.0);
+    let hit = cache.hit(&question, 0.0).unwrap();
+    assert!(hit.message.records().all(|record| record.ttl == 20));
+    assert!(cache.hit(&question, 20.0).is_none());
+    let other = question.with_name(&other);
+    assert!(
+        cache.hit(&other, 0.0).is_none(),
+        "additional data answers nothing"
+    );
+}
+
+#[test]
+fn a_name_in_any_case_is_one_name() {
+    let cache = Fixture::new(|_| {});
+    let question = question("WwW.ExAmple");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    assert!(cache.hit(&self::question("wWw.example"), 1.0).is_some());
+}
+
+#[test]
+fn do_and_cd_are_apart() {
+    let cache = Fixture::new(|_| {});
+    let plain = question("a.example");
+    cache.keep(&plain, reply(&plain).a([192, 0, 2, 1], 60), 0.0);
+    let mut other = plain.clone();
+    other.dnssec_ok = true;
+    assert!(cache.hit(&other, 0.0).is_none());
+    let mut other = plain;
+    other.checking_disabled = true;
+    assert!(cache.hit(&other, 0.0).is_none());
+}
+
+#[test]
+fn ad_is_for_those_who_ask_and_aa_is_replayed() {
+    let cache = Fixture::new(|_| {});
+    let mut question = question("a.example");
+    let flags = Flags::AUTHENTIC_DATA | Flags::AUTHORITATIVE;
+    cache.keep(
+        &question,
+        reply(&question).a([192, 0, 2, 1], 60).flags(flags),
+        0.0,
+    );
+    let head = cache.hit(&question, 0.0).unwrap().head();
+    assert!(!head.authentic_data && head.authoritative && head.recursion_available);
+    question.authentic_data = true;
+    assert!(cache.hit(&question, 0.0).unwrap().head().authentic_data);
+}
+
+#[test]
+fn absence_is_kept_for_the_least_of_soa_ttl_and_minimum() {
+    for (rcode, soa_ttl, minimum, expected) in [
+        (Rcode::NXDOMAIN, 300, 60, Some(60)),
+        (Rcode::NXDOMAIN, 30, 600, Some(30)),
+        (Rcode::NOERROR, 300, 60, Some(60)),
+        (Rcode::NXDOMAIN, 9000, 9000, Some(1800)),
+        (Rcode::NOERROR, 300, 2, Some(5)),
+        (Rcode::NXDOMAIN, 300, 0, None),
+    ] {
+        let cache = Fixture::new(|_| {});
+        let question = question("a.example");
+        let reply = reply(&question).rcode(rcode).soa(soa_ttl, minimum);
+        cache.keep(&question, reply, 0.0);
+        let hit = cache.hit(&question, 0.0);
+        assert_eq!(
+            hit.map(|answer| ttl(&answer.message)),
+            expected,
+            "{rcode} {soa_ttl} {minimum}"
+        );
+    }
+}
+
+#[test]
+fn what_must_not_be_kept_is_not() {
+    type Make = fn(Reply) -> Reply;
+    let alias = |reply: Reply| reply.answer(Rtype::CNAME, 60, b"\x01b\x07example\0");
+    let cases: [(&str, Make); 7] = [
+        ("NXDOMAIN without SOA", |r| r.rcode(Rcode::NXDOMAIN)),
+        ("NODATA without SOA", |r| r),
+        ("truncated", |r| r.a([192, 0, 2, 1], 60).truncated()),
+        ("REFUSED", |r| r.rcode(Rcode::REFUSED)),
+        ("FORMERR", |r| r.rcode(Rcode::FORMERR)),
+        ("an alias to nowhere", alias),
+        ("an address of another name", |r| {
+            r.answer_of(&"x.example".parse().unwrap(), Rtype::A, 60, &[192, 0, 2, 1])
+        }),
+    ];
+    for (what, make) in cases {
+        let cache = Fixture::new(|_| {});
+        let question = question("a.example");
+        cache.keep(&question, make(reply(&question)), 0.0);
+        assert!(cache.hit(&question, 0.0).is_none(), "{what}");
+    }
+}
+
+#[test]
+fn an_alias_is_kept_with_what_it_leads_to() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    let reply = reply(&question)
+        .answer(Rtype::CNAME, 60, b"\x01b\x07example\0")
+        .answer_of(&"b.example".parse().unwrap(), Rtype::A, 30, &[192, 0, 2, 1]);
+    cache.keep(&question, reply, 0.0);
+    assert_eq!(
+        cache.hit(&question, 0.0).unwrap().message.records().count(),
+        2
+    );
+}
+
+#[test]
+fn an_alias_to_a_name_without_the_type_is_absence() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    let reply = reply(&question)
+        .answer(Rtype::CNAME, 60, b"\x01b\x07example\0")
+        .soa(60, 60);
+    cache.keep(&question, reply, 0.0);
+    assert!(cache.hit(&question, 0.0).is_some());
+    assert_eq!(cache.0.denial.len(), 1);
+}
+
+#[test]
+fn answers_about_another_name_are_dropped_and_counted() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    let other = reply(&question)
+        .about(&"b.example".parse().unwrap())
+        .a([192, 0, 2, 1], 60);
+    cache.keep(&question, other, 0.0);
+    assert!(cache.hit(&question, 0.0).is_none());
+    assert_eq!(cache.0.metrics.drops.get(), 1);
+}
+
+#[test]
+fn answers_without_recursion_are_not_kept() {
+    let cache = Fixture::new(|_| {});
+    let mut question = question("a.example");
+    question.recursion_desired = false;
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    assert!(cache.0.is_empty());
+}
+
+#[test]
+fn expired_signatures_are_not_kept_for_those_who_validate() {
+    for (dnssec_ok, expiration, kept) in [
+        (true, EPOCH - 1, false),
+        (true, EPOCH + 60, true),
+        (false, EPOCH - 1, true),
+    ] {
+        let cache = Fixture::new(|_| {});
+        let mut question = question("a.example");
+        question.dnssec_ok = dnssec_ok;
+        let mut signature = vec![0, 1, 8, 2, 0, 0, 0, 60];
+        signature.extend_from_slice(&expiration.to_be_bytes());
+        signature.extend_from_slice(&[0; 7]);
+        let reply = reply(&question)
+            .a([192, 0, 2, 1], 60)
+            .answer(Rtype::RRSIG, 60, &signature);
+        cache.keep(&question, reply, 0.0);
+        assert_eq!(cache.hit(&question, 0.0).is_some(), kept, "DO {dnssec_ok}");
+    }
+}
+
+#[test]
+fn servfail_is_kept_for_its_own_time() {
+    for (servfail, at, expected) in [(5, 4.9, true), (5, 5.0, false), (0, 0.0, false)] {
+        let cache = Fixture::new(|config| config.servfail = Duration::from_secs(servfail));
+        let question = question("a.example");
+        cache.keep(&question, reply(&question).rcode(Rcode::SERVFAIL), 0.0);
+        let hit = cache.hit(&question, at);
+        assert_eq!(hit.is_some(), expected, "servfail {servfail}s at {at}");
+        if let Some(answer) = hit {
+            assert_eq!(answer.head().rcode, Rcode::SERVFAIL);
+            assert_eq!(answer.ede, Some(Ede::CACHED_ERROR));
+        }
+    }
+}
+
+#[test]
+fn servfail_does_not_shadow_what_exists() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    cache.keep(&question, reply(&question).rcode(Rcode::SERVFAIL), 1.0);
+    assert_eq!(
+        cache.hit(&question, 2.0).unwrap().head().rcode,
+        Rcode::NOERROR
+    );
+}
+
+#[test]
+fn absence_and_existence_replace_one_another() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    cache.keep(
+        &question,
+        reply(&question).rcode(Rcode::NXDOMAIN).soa(60, 60),
+        1.0,
+    );
+    assert_eq!(
+        cache.hit(&question, 2.0).unwrap().head().rcode,
+        Rcode::NXDOMAIN
+    );
+    cache.keep(&question, reply(&question).a([192, 0, 2, 2], 60), 3.0);
+    assert_eq!(
+        cache.hit(&question, 4.0).unwrap().head().rcode,
+        Rcode::NOERROR
+    );
+    assert_eq!(cache.0.len(), 1);
+}
+
+#[test]
+fn our_own_failure_is_kept_for_a_second() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    cache.0.keep_failure(&question, cache.at(0.0));
+    assert_eq!(
+        cache.hit(&question, 0.9).unwrap().head().rcode,
+        Rcode::SERVFAIL
+    );
+    assert!(cache.hit(&question, 1.0).is_none());
+    let cache = Fixture::new(|config| config.servfail = Duration::ZERO);
+    cache.0.keep_failure(&question, cache.at(0.0));
+    assert!(cache.hit(&question, 0.0).is_none());
+}
+
+#[test]
+fn only_the_zones_are_kept_and_disabled_ones_are_not() {
+    let cache = Fixture::new(|config| {
+        config.zones = vec!["example".parse().unwrap()];
+        config.disable_success = vec!["s.example".parse().unwrap()];
+        config.disable_denial = vec!["d.example".parse().unwrap()];
+    });
+    for (name, success, denial) in [
+        ("a.example", true, true),
+        ("a.s.example", false, true),
+        ("a.d.example", true, false),
+        ("a.org", false, false),
+    ] {
+        let question = question(name);
+        cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+        assert_eq!(cache.hit(&question, 0.0).is_some(), success, "{name}");
+        cache.0.clear();
+        cache.keep(
+            &question,
+            reply(&question).rcode(Rcode::NXDOMAIN).soa(60, 60),
+            0.0,
+        );
+        assert_eq!(cache.hit(&question, 0.0).is_some(), denial, "{name}");
+    }
+}
+
+#[test]
+fn stale_answers_come_at_once_within_their_window() {
+    let cache = Fixture::new(|config| config.serve_stale = Some(ServeStale::default()));
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    let Lookup::Hit { answer, refresh } = cache.lookup(&question, 61.0) else {
+        panic!("a stale answer");
+    };
+    assert_eq!(ttl(&answer.message), 0);
+    assert_eq!(answer.ede, Some(Ede::STALE_ANSWER));
+    let entry = refresh.expect("a refresh begins");
+    let Lookup::Hit { refresh: None, .. } = cache.lookup(&question, 61.5) else {
+        panic!("one refresh at a time");
+    };
+    entry.end_refresh(false, cache.at(62.0), Duration::ZERO);
+    assert!(matches!(
+        cache.lookup(&question, 62.0),
+        Lookup::Hit {
+            refresh: Some(_),
+            ..
+        }
+    ));
+    assert!(matches!(
+        cache.lookup(&question, 60.0 + 3600.0),
+        Lookup::Miss
+    ));
+    assert_eq!(cache.0.metrics.stale.get(), 3);
+}
+
+#[test]
+fn stale_answers_have_the_ttl_of_the_settings() {
+    let cache = Fixture::new(|config| {
+        config.serve_stale = Some(ServeStale {
+            reply_ttl: 30,
+            ..ServeStale::default()
+        });
+    });
+    let question = question("a.example");
+    cache.keep(
+        &question,
+        reply(&question).rcode(Rcode::NXDOMAIN).soa(60, 60),
+        0.0,
+    );
+    let answer = cache.hit(&question, 61.0).unwrap();
+    assert_eq!(ttl(&answer.message), 30);
+    assert_eq!(answer.ede, Some(STALE_NXDOMAIN));
+}
+
+#[test]
+fn a_failed_refresh_is_not_repeated_before_recheck() {
+    let cache = Fixture::new(|config| {
+        config.serve_stale = Some(ServeStale {
+            recheck: Duration::from_secs(30),
+            ..ServeStale::default()
+        });
+    });
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    let Lookup::Hit {
+        refresh: Some(entry),
+        ..
+    } = cache.lookup(&question, 61.0)
+    else {
+        panic!("a refresh begins");
+    };
+    entry.end_refresh(false, cache.at(62.0), Duration::from_secs(30));
+    for (at, begins) in [(63.0, false), (91.9, false), (92.0, true)] {
+        let Lookup::Hit { refresh, .. } = cache.lookup(&question, at) else {
+            panic!("a stale answer");
+        };
+        assert_eq!(refresh.is_some(), begins, "at {at}");
+    }
+}
+
+#[test]
+fn verify_asks_first_and_not_again_right_after_a_failure() {
+    let cache = Fixture::new(|config| {
+        config.serve_stale = Some(ServeStale {
+            mode: StaleMode::Verify {
+                timeout: Duration::ZERO,
+            },
+            ..ServeStale::default()
+        });
+    });
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    assert!(matches!(cache.lookup(&question, 61.0), Lookup::Verify));
+    let entry = cache.0.stale(&question, cache.at(61.0)).unwrap();
+    entry.end_refresh(false, cache.at(62.0), Duration::from_secs(5));
+    assert!(matches!(
+        cache.lookup(&question, 63.0),
+        Lookup::Hit { refresh: None, .. }
+    ));
+    assert!(matches!(cache.lookup(&question, 67.0), Lookup::Verify));
+}
+
+#[test]
+fn a_failure_does_not_hide_a_stale_answer() {
+    let cache = Fixture::new(|config| config.serve_stale = Some(ServeStale::default()));
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    cache.keep(&question, reply(&question).rcode(Rcode::SERVFAIL), 61.0);
+    let answer = cache.hit(&question, 62.0).unwrap();
+    assert_eq!(answer.head().rcode, Rcode::NOERROR);
+    assert_eq!(answer.ede, Some(Ede::STALE_ANSWER));
+}
+
+#[test]
+fn expired_failures_are_never_served() {
+    let cache = Fixture::new(|config| config.serve_stale = Some(ServeStale::default()));
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).rcode(Rcode::SERVFAIL), 0.0);
+    assert!(matches!(cache.lookup(&question, 6.0), Lookup::Miss));
+}
+
+#[test]
+fn prefer_positive_goes_before_expired_absence() {
+    for (prefer_positive, expected) in [(false, Rcode::NXDOMAIN), (true, Rcode::NOERROR)] {
+        let cache = Fixture::new(|config| {
+            config.serve_stale = Some(ServeStale {
+                prefer_positive,
+                ..ServeStale::default()
+            });
+        });
+        let question = question("a.example");
+        cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+        cache.keep(
+            &question,
+            reply(&question).rcode(Rcode::NXDOMAIN).soa(60, 60),
+            60.0,
+        );
+        assert_eq!(
+            cache.hit(&question, 61.0).unwrap().head().rcode,
+            Rcode::NXDOMAIN
+        );
+        assert_eq!(cache.hit(&question, 130.0).unwrap().head().rcode, expected);
+    }
+}
+
+#[test]
+fn popular_entries_are_refreshed_near_their_end_once() {
+    let cache = Fixture::new(|config| config.prefetch = Some(Prefetch::new(3)));
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 100), 0.0);
+    let begins = |at| {
+        matches!(
+            cache.lookup(&question, at),
+            Lookup::Hit {
+                refresh: Some(_),
+                ..
+            }
+        )
+    };
+    assert!(!begins(1.0), "first hit");
+    assert!(!begins(50.0), "second hit");
+    assert!(!begins(80.0), "popular, with 20 % left");
+    assert!(begins(90.0), "popular, with 10 % left");
+    assert!(!begins(91.0), "one at a time");
+    assert_eq!(cache.0.metrics.prefetches.get(), 1);
+}
+
+#[test]
+fn a_long_gap_ends_popularity() {
+    let cache = Fixture::new(|config| config.prefetch = Some(Prefetch::new(2)));
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 100), 0.0);
+    let begins = |at| {
+        matches!(
+            cache.lookup(&question, at),
+            Lookup::Hit {
+                refresh: Some(_),
+                ..
+            }
+        )
+    };
+    assert!(!begins(35.0));
+    assert!(!begins(95.0), "a minute later");
+    assert!(begins(96.0));
+}
+
+#[test]
+fn popularity_outlives_a_refresh() {
+    let cache = Fixture::new(|config| config.prefetch = Some(Prefetch::new(3)));
+    let question = question("a.example");
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 10), 0.0);
+    for at in [1.0, 2.0] {
+        cache.hit(&question, at);
+    }
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 10), 3.0);
+    assert!(matches!(
+        cache.lookup(&question, 12.5),
+        Lookup::Hit {
+            refresh: Some(_),
+            ..
+        }
+    ));
+}
+
+#[test]
+fn entries_are_bounded_and_evictions_counted() {
+    let cache = Fixture::new(|config| config.success.capacity = 100);
+    for index in 0..1000 {
+        let question = question(&format!("n{index}.example"));
+        cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    }
+    let metrics = cache.0.success.metrics();
+    assert!(cache.0.len() <= 128, "{}", cache.0.len());
+    assert!(metrics.evictions.get() >= 872);
+    assert_eq!(metrics.entries.get(), i64::try_from(cache.0.len()).unwrap());
+}
+
+#[test]
+fn large_entries_count_for_several() {
+    let cache = Fixture::new(|config| config.success.capacity = 1024);
+    for index in 0..1000 {
+        let question = question(&format!("n{index}.example")).with_type(Rtype::TXT);
+        let mut reply = reply(&question);
+        for _ in 0..20 {
+            reply = reply.answer(Rtype::TXT, 60, &[255; 256]);
+        }
+        cache.keep(&question, reply, 0.0);
+    }
+    let octets = 1000 * 20 * 256;
+    let held: usize = cache.0.len() * 20 * 256;
+    assert!(held < octets / 5, "{held}");
+    assert!(!cache.0.is_empty());
+}
+
+#[test]
+fn questions_hits_and_misses_are_counted() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    assert!(cache.hit(&question, 0.0).is_none());
+    cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
+    assert!(cache.hit(&question, 1.0).is_some());
+    let metrics = &cache.0.metrics;
+    assert_eq!(metrics.requests.get(), 2);
+    assert_eq!(metrics.misses.get(), 1);
+    assert_eq!(metrics.success.hits.get(), 1);
+    assert_eq!(metrics.denial.hits.get(), 0);
+}
+
+#[test]
+fn unknown_types_are_kept_as_they_are() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example").with_type(Rtype(65280));
+    let reply = reply(&question).answer(Rtype(65280), 60, &[0xde, 0xad, 0xbe, 0xef]);
+    cache.keep(&question, reply, 0.0);
+    let answer = cache.hit(&question, 1.0).unwrap();
+    assert_eq!(
+        answer.message.records().next().unwrap().rdata(),
+        [0xde, 0xad, 0xbe, 0xef]
+    );
+}
+
+/// A cache and a time from which seconds count.
+struct Fixture(Arc<Cache>, Instant);
+
+impl Fixture {
+    /// An empty cache with the defaults, changed by `change`.
+    #[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
+    fn new(change: impl FnOnce(&mut CacheConfig)) -> Self {
+        let mut config = CacheConfig::default();
+        change(&mut config);
+        let families = Families::register(&Registry::new()).unwrap();
+        let context = Context::new(TaskTracker::new(), CancellationToken::new(), families);
+        Self(
+            Cache::new(config, &CacheLabels::default(), &context),
+            Instant::now(),
+        )
+    }
+
+    /// A time.
+    fn at(&self, seconds: f64) -> Instant {
+        self.1 + Duration::from_secs_f64(seconds)
+    }
+
+    /// Offers a response to the cache; gives it as the client sees it.
+    fn keep(&self, question: &Question, reply: Reply, at: f64) -> Message {
+        let mut message = Message::parse(reply.build()).unwrap();
+        self.0.keep(question, &mut message, self.at(at), EPOCH);
+        message
+    }
+
+    /// Looks up.
+    fn lookup(&self, question: &Question, at: f64) -> Lookup {
+        self.0.lookup(question, self.at(at))
+    }
+
+    /// The answer, if there is one.
+    fn hit(&self, question: &Question, at: f64) -> Option<Answer> {
+        match self.lookup(question, at) {
+            Lookup::Hit { answer, .. } => Some(answer),
+            Lookup::Miss | Lookup::Verify => None,
+        }
+    }
+}
+
+/// A question for an address.
+fn question(name: &str) -> Question {
+    Question::new(&name.parse().unwrap(), Rtype::A, Class::IN)
+}
+
+/// An empty NOERROR to a question.
+fn reply(question: &Question) -> Reply {
+    let mut wire = Vec::new();
+    question.write_query(&mut wire, 7, Some(1232));
+    let query = Query::read(&wire).unwrap();
+    Reply::to(&Received {
+        id: query.id,
+        flags: query.flags,
+        qname: query.qname,
+        qtype: query.qtype,
+        question: query.question.to_vec(),
+        edns_payload: Some(1232),
+        dnssec_ok: query.dnssec_ok(),
+        tcp: false,
+        source: "127.0.0.1:1".parse().unwrap(),
+        index: 0,
+    })
+}
+
+/// The TTL of the first record.
+fn ttl(message: &Message) -> u32 {
+    message.records().next().unwrap().ttl
+}
+
+/// Some time in 2023, in seconds since 1970.
+const EPOCH: u32 = 1_700_000_000;

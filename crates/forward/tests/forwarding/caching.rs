@@ -1,0 +1,289 @@
+//! Cache and upstreams together.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use portolan_forward::CacheConfig;
+use portolan_forward::Prefetch;
+use portolan_forward::Question;
+use portolan_forward::Resolver;
+use portolan_forward::ServeStale;
+use portolan_forward::StaleMode;
+use portolan_proto::Ede;
+use portolan_proto::Flags;
+use portolan_proto::Rcode;
+use portolan_testkit::upstream::Action;
+use portolan_testkit::upstream::FakeUpstream;
+use portolan_testkit::upstream::Reply;
+use tokio::time::Instant;
+
+use crate::support::Setup;
+use crate::support::config;
+use crate::support::eventually;
+use crate::support::question;
+
+#[tokio::test]
+async fn the_second_question_is_answered_from_the_cache() {
+    let upstream = FakeUpstream::answering().await.unwrap();
+    let setup = with_cache(&upstream, |_| {}).await;
+    let first = setup.ask(&question("a.example")).await.unwrap();
+    let second = setup.ask(&question("A.Example")).await.unwrap();
+    assert!(!first.from_cache && second.from_cache);
+    assert_eq!(second.upstream, None);
+    assert_eq!(upstream.count(), 1);
+    assert_eq!(setup.counter("coredns_cache_requests_total"), 2.0);
+    assert_eq!(setup.counter("coredns_cache_hits_total"), 1.0);
+    assert_eq!(setup.counter("coredns_cache_misses_total"), 1.0);
+}
+
+#[tokio::test]
+async fn the_first_reply_has_the_ttl_of_the_cache() {
+    let upstream = FakeUpstream::start(|query| Reply::to(query).a([192, 0, 2, 1], 4000).send())
+        .await
+        .unwrap();
+    let setup = with_cache(&upstream, |config| config.success.max_ttl = 30).await;
+    assert_eq!(ttl(&setup, &question("a.example")).await, 30);
+}
+
+#[tokio::test]
+async fn servfail_is_kept_and_0_keeps_none() {
+    for (servfail, expected) in [(5, 1), (0, 2)] {
+        let upstream = FakeUpstream::start(|query| Reply::to(query).rcode(Rcode::SERVFAIL).send())
+            .await
+            .unwrap();
+        let setup = with_cache(&upstream, |config| {
+            config.servfail = Duration::from_secs(servfail);
+        })
+        .await;
+        for _ in 0..2 {
+            let answer = setup.ask(&question("a.example")).await.unwrap();
+            assert_eq!(answer.head().rcode, Rcode::SERVFAIL);
+        }
+        assert_eq!(upstream.count(), expected, "servfail {servfail}");
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_not_asked_about_again_within_a_second() {
+    let dead = FakeUpstream::answering().await.unwrap();
+    let addr = dead.addr();
+    dead.stop().await;
+    let config = config(&[], |config| {
+        config.upstreams = vec![portolan_forward::UpstreamConfig::Addr(addr)];
+    });
+    let setup = Setup::with(Some(CacheConfig::default()), &[config]).await;
+    setup.ask(&question("a.example")).await.unwrap_err();
+    let sent = setup.counter("coredns_forward_requests_total");
+    let answer = setup.ask(&question("a.example")).await.unwrap();
+    assert_eq!(answer.head().rcode, Rcode::SERVFAIL);
+    assert_eq!(answer.ede, Some(Ede::CACHED_ERROR));
+    assert_eq!(setup.counter("coredns_forward_requests_total"), sent);
+}
+
+#[tokio::test]
+async fn stale_answers_are_immediate_and_refreshed_once() {
+    let upstream = FakeUpstream::start(|query| {
+        let octet = u8::try_from(query.index).unwrap();
+        let reply = Reply::to(query).a([192, 0, 2, octet], 60).send();
+        Action::After(Duration::from_millis(30), Box::new(reply))
+    })
+    .await
+    .unwrap();
+    let setup = with_cache(&upstream, |config| {
+        config.serve_stale = Some(ServeStale::default());
+    })
+    .await;
+    let question = question("a.example");
+    setup.ask(&question).await.unwrap();
+    for _ in 0..10 {
+        let stale = setup.resolver.cached(&question, in_seconds(61)).unwrap();
+        assert_eq!(stale.ede, Some(Ede::STALE_ANSWER));
+        let record = stale.message.records().next().unwrap();
+        assert_eq!((record.ttl, record.rdata()), (0, &[192, 0, 2, 0][..]));
+    }
+    eventually("refreshed", || {
+        setup
+            .resolver
+            .cached(&question, in_seconds(1))
+            .is_some_and(|answer| answer.message.records().next().unwrap().rdata()[3] == 1)
+    })
+    .await;
+    assert_eq!(upstream.count(), 2);
+    assert_eq!(setup.counter("coredns_cache_served_stale_total"), 10.0);
+}
+
+#[tokio::test]
+async fn verify_prefers_what_upstreams_say() {
+    let upstream = FakeUpstream::start(|query| {
+        let octet = u8::try_from(query.index).unwrap();
+        Reply::to(query).a([192, 0, 2, octet], 1).send()
+    })
+    .await
+    .unwrap();
+    let setup = with_cache(&upstream, |config| {
+        config.success.min_ttl = 1;
+        config.serve_stale = Some(verify(Duration::ZERO));
+    })
+    .await;
+    let question = question("a.example");
+    setup.ask(&question).await.unwrap();
+    crate::support::pass(1100).await;
+    let answer = setup.ask(&question).await.unwrap();
+    assert!(!answer.from_cache);
+    assert_eq!(answer.message.records().next().unwrap().rdata()[3], 1);
+}
+
+#[tokio::test]
+async fn verify_falls_back_when_upstreams_fail_or_are_slow() {
+    for (what, timeout) in [("servfail", 1000), ("slow", 100), ("silent", 100)] {
+        let broken = Arc::new(AtomicBool::new(false));
+        let is_broken = Arc::clone(&broken);
+        let upstream = FakeUpstream::start(move |query| {
+            let reply = Reply::to(query);
+            if !is_broken.load(Ordering::Relaxed) {
+                return reply.a([192, 0, 2, 1], 1).send();
+            }
+            match what {
+                "servfail" => reply.rcode(Rcode::SERVFAIL).send(),
+                "slow" => Action::After(
+                    Duration::from_millis(400),
+                    Box::new(reply.a([192, 0, 2, 2], 60).send()),
+                ),
+                _ => Action::Drop,
+            }
+        })
+        .await
+        .unwrap();
+        let setup = with_cache(&upstream, |config| {
+            config.success.min_ttl = 1;
+            config.serve_stale = Some(verify(Duration::from_millis(timeout)));
+        })
+        .await;
+        let question = question("a.example");
+        setup.ask(&question).await.unwrap();
+        broken.store(true, Ordering::Relaxed);
+        crate::support::pass(1100).await;
+        let begun = Instant::now();
+        let answer = setup.ask(&question).await.unwrap();
+        assert_eq!(answer.ede, Some(Ede::STALE_ANSWER), "{what}");
+        assert!(begun.elapsed() < Duration::from_millis(300), "{what}");
+        if what == "slow" {
+            eventually("the late answer is kept", || {
+                setup
+                    .resolver
+                    .cached(&question, in_seconds(1))
+                    .is_some_and(|answer| answer.ede.is_none())
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn popular_entries_are_fetched_again_before_they_expire() {
+    let upstream = FakeUpstream::answering().await.unwrap();
+    let setup = with_cache(&upstream, |config| config.prefetch = Some(Prefetch::new(3))).await;
+    let question = question("a.example");
+    setup.ask(&question).await.unwrap();
+    for second in [10, 20, 55, 56] {
+        let answer = setup
+            .resolver
+            .cached(&question, in_seconds(second))
+            .unwrap();
+        assert!(answer.ede.is_none());
+    }
+    eventually("one background fetch", || upstream.count() == 2).await;
+    assert_eq!(setup.counter("coredns_cache_prefetch_total"), 1.0);
+    crate::support::pass(50).await;
+    assert_eq!(upstream.count(), 2);
+}
+
+#[tokio::test]
+async fn a_refresh_gets_over_truncation() {
+    let upstream = FakeUpstream::start(|query| {
+        let reply = Reply::to(query).a([192, 0, 2, 1], 60);
+        // The first answer fits, later ones do not.
+        if query.tcp || query.index == 0 {
+            reply.send()
+        } else {
+            reply.flags(Flags::TRUNCATED).send()
+        }
+    })
+    .await
+    .unwrap();
+    let setup = with_cache(&upstream, |config| {
+        config.serve_stale = Some(ServeStale::default());
+    })
+    .await;
+    let question = question("a.example");
+    setup.ask(&question).await.unwrap();
+    setup.resolver.cached(&question, in_seconds(61)).unwrap();
+    eventually("a refresh over TCP", || upstream.count() == 3).await;
+    assert!(upstream.queries()[2].tcp);
+}
+
+#[tokio::test]
+async fn a_cache_outlives_a_reload() {
+    let upstream = FakeUpstream::answering().await.unwrap();
+    let setup = with_cache(&upstream, |_| {}).await;
+    setup.ask(&question("a.example")).await.unwrap();
+    let cache = setup.resolver.cache().map(Arc::clone);
+    let reloaded = Resolver::new(cache, setup.resolver.stanzas().to_vec(), &setup.context);
+    let answer = reloaded
+        .cached(&question("a.example"), in_seconds(1))
+        .unwrap();
+    assert!(answer.from_cache);
+}
+
+#[tokio::test]
+async fn shutdown_ends_refreshes() {
+    let upstream = FakeUpstream::start(|query| {
+        if query.index == 0 {
+            Reply::to(query).a([192, 0, 2, 1], 60).send()
+        } else {
+            Action::Drop
+        }
+    })
+    .await
+    .unwrap();
+    let setup = with_cache(&upstream, |config| {
+        config.serve_stale = Some(ServeStale::default());
+    })
+    .await;
+    let question = question("a.example");
+    setup.ask(&question).await.unwrap();
+    setup.resolver.cached(&question, in_seconds(61)).unwrap();
+    setup.context.token.cancel();
+    setup.context.tracker.close();
+    tokio::time::timeout(Duration::from_millis(500), setup.context.tracker.wait())
+        .await
+        .expect("all tasks end");
+}
+
+/// One upstream and a cache.
+async fn with_cache(upstream: &FakeUpstream, change: impl FnOnce(&mut CacheConfig)) -> Setup {
+    let mut cache = CacheConfig::default();
+    change(&mut cache);
+    Setup::with(Some(cache), &[config(&[upstream], |_| {})]).await
+}
+
+/// Stale answers after upstreams had their chance.
+fn verify(timeout: Duration) -> ServeStale {
+    ServeStale {
+        mode: StaleMode::Verify { timeout },
+        ..ServeStale::default()
+    }
+}
+
+/// The TTL that an answer has.
+async fn ttl(setup: &Setup, question: &Question) -> u32 {
+    let answer = setup.ask(question).await.unwrap();
+    answer.message.records().next().unwrap().ttl
+}
+
+/// A time to come.
+fn in_seconds(seconds: u64) -> std::time::Instant {
+    (Instant::now() + Duration::from_secs(seconds)).into_std()
+}

@@ -1,0 +1,8 @@
+//! Forwarding against fake upstreams on the loopback interface.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+mod caching;
+mod exchange;
+mod failover;
+mod support;

@@ -1,0 +1,117 @@
+//! What the tests of forwarding share.
+
+use std::time::Duration;
+
+use portolan_forward::Answer;
+use portolan_forward::Cache;
+use portolan_forward::CacheConfig;
+use portolan_forward::CacheLabels;
+use portolan_forward::Config;
+use portolan_forward::Context;
+use portolan_forward::Families;
+use portolan_forward::Forward;
+use portolan_forward::Question;
+use portolan_forward::Resolver;
+use portolan_forward::UpstreamConfig;
+use portolan_proto::Class;
+use portolan_proto::Rtype;
+use portolan_testkit::upstream::FakeUpstream;
+use prometheus::Registry;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A resolver and what it runs in.
+pub(crate) struct Setup {
+    /// The resolver.
+    pub(crate) resolver: Resolver,
+    /// Its surroundings.
+    pub(crate) context: Context,
+    /// Its metrics.
+    pub(crate) registry: Registry,
+}
+
+impl Setup {
+    /// One stanza for all names, without a cache.
+    pub(crate) async fn new(upstreams: &[&FakeUpstream], change: impl FnOnce(&mut Config)) -> Self {
+        Self::with(None, &[config(upstreams, change)]).await
+    }
+
+    /// Stanzas, and a cache if there are settings for one.
+    pub(crate) async fn with(cache: Option<CacheConfig>, configs: &[Config]) -> Self {
+        let (context, registry) = context();
+        let mut stanzas = Vec::new();
+        for config in configs {
+            stanzas.push(Forward::build(config.clone(), &context).await.unwrap());
+        }
+        let cache = cache.map(|cache| Cache::new(cache, &CacheLabels::default(), &context));
+        Self {
+            resolver: Resolver::new(cache, stanzas, &context),
+            context,
+            registry,
+        }
+    }
+
+    /// Asks as the server does: the cache, then upstreams.
+    pub(crate) async fn ask(
+        &self,
+        question: &Question,
+    ) -> Result<Answer, portolan_forward::Failure> {
+        match self.resolver.cached(question, Instant::now().into_std()) {
+            Some(answer) => Ok(answer),
+            None => self.resolver.resolve(question.clone()).await,
+        }
+    }
+
+    /// The value of a counter, all its labels added up.
+    pub(crate) fn counter(&self, name: &str) -> f64 {
+        self.registry
+            .gather()
+            .iter()
+            .filter(|family| family.name() == name)
+            .flat_map(|family| family.get_metric())
+            .map(|metric| metric.get_counter().get_value())
+            .sum()
+    }
+}
+
+/// Surroundings with a registry of their own.
+pub(crate) fn context() -> (Context, Registry) {
+    let registry = Registry::new();
+    let families = Families::register(&registry).unwrap();
+    let context = Context::new(TaskTracker::new(), CancellationToken::new(), families);
+    (context, registry)
+}
+
+/// Settings for some upstreams, in order unless changed.
+pub(crate) fn config(upstreams: &[&FakeUpstream], change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config {
+        upstreams: upstreams
+            .iter()
+            .map(|upstream| UpstreamConfig::Addr(upstream.addr()))
+            .collect(),
+        policy: portolan_forward::Policy::Sequential,
+        ..Config::default()
+    };
+    change(&mut config);
+    config
+}
+
+/// A question for an address.
+pub(crate) fn question(name: &str) -> Question {
+    Question::new(&name.parse().unwrap(), Rtype::A, Class::IN)
+}
+
+/// Waits until something is so, at most 5 s.
+pub(crate) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Lets `millis` pass.
+pub(crate) async fn pass(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
