@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use anyhow::Context as _;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
-use portolan_config::Bind;
-use portolan_config::BindTarget;
+use portolan_config::{Bind, BindTarget};
 use portolan_server::ListenAddr;
 
 /// An address of an interface: name, address, index.
@@ -24,7 +23,11 @@ struct Interface {
 /// without a `bind`, else those it names as they are now.
 pub(crate) fn listeners(bind: &[&Bind], port: u16) -> anyhow::Result<BTreeSet<ListenAddr>> {
     if bind.is_empty() {
-        return Ok(BTreeSet::from([ListenAddr { ip: None, scope: 0, port }]));
+        return Ok(BTreeSet::from([ListenAddr {
+            ip: None,
+            scope: 0,
+            port,
+        }]));
     }
     let interfaces = interfaces()?;
     let mut found = BTreeSet::new();
@@ -36,7 +39,10 @@ pub(crate) fn listeners(bind: &[&Bind], port: u16) -> anyhow::Result<BTreeSet<Li
             found.remove(&address);
         }
     }
-    anyhow::ensure!(!found.is_empty(), "plugin/bind: no address is left to listen on");
+    anyhow::ensure!(
+        !found.is_empty(),
+        "plugin/bind: no address is left to listen on"
+    );
     Ok(found)
 }
 
@@ -46,12 +52,20 @@ fn resolve(
     interfaces: &[Interface],
     port: u16,
 ) -> anyhow::Result<Vec<ListenAddr>> {
-    let listen = |ip: IpAddr, scope: u32| {
-        ListenAddr { ip: Some(ip), scope, port }
+    let listen = |ip: IpAddr, scope: u32| ListenAddr {
+        ip: Some(ip),
+        scope,
+        port,
     };
     match target {
-        BindTarget::Address { address, scope: None } => Ok(vec![listen(*address, 0)]),
-        BindTarget::Address { address, scope: Some(name) } => {
+        BindTarget::Address {
+            address,
+            scope: None,
+        } => Ok(vec![listen(*address, 0)]),
+        BindTarget::Address {
+            address,
+            scope: Some(name),
+        } => {
             let index = match name.parse() {
                 Ok(index) => index,
                 Err(_) => if_nametoindex(name.as_str())
@@ -86,7 +100,11 @@ fn interfaces() -> anyhow::Result<Vec<Interface>> {
             let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
             let v6 = address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip()));
             let index = if_nametoindex(interface.interface_name.as_str()).unwrap_or(0);
-            Some(Interface { name: interface.interface_name, ip: v4.or(v6)?, index })
+            Some(Interface {
+                name: interface.interface_name,
+                ip: v4.or(v6)?,
+                index,
+            })
         })
         .collect())
 }
@@ -103,20 +121,36 @@ mod tests {
     #[test]
     fn without_bind_every_address_is_served() {
         let all = listeners(&[], 54).unwrap();
-        assert_eq!(all.into_iter().map(|a| a.to_string()).collect::<Vec<_>>(), [":54"]);
+        assert_eq!(
+            all.into_iter().map(|a| a.to_string()).collect::<Vec<_>>(),
+            [":54"]
+        );
     }
 
     #[test]
     fn an_interface_stands_for_its_addresses() {
-        let bind = Bind { addresses: vec![BindTarget::Interface("lo".to_owned())], except: vec![] };
+        let bind = Bind {
+            addresses: vec![BindTarget::Interface("lo".to_owned())],
+            except: vec![],
+        };
         let all = listeners(&[&bind], 54).unwrap();
-        assert!(all.iter().any(|a| a.ip == Some("127.0.0.1".parse().unwrap())), "{all:?}");
+        assert!(
+            all.iter()
+                .any(|a| a.ip == Some("127.0.0.1".parse().unwrap())),
+            "{all:?}"
+        );
     }
 
     #[test]
     fn an_interface_that_is_not_there_is_an_error() {
-        let bind = Bind { addresses: vec![BindTarget::Interface("eth99".to_owned())], except: vec![] };
+        let bind = Bind {
+            addresses: vec![BindTarget::Interface("eth99".to_owned())],
+            except: vec![],
+        };
         let error = listeners(&[&bind], 54).unwrap_err().to_string();
-        assert!(error.contains("not a valid IP address or interface name: \"eth99\""), "{error}");
+        assert!(
+            error.contains("not a valid IP address or interface name: \"eth99\""),
+            "{error}"
+        );
     }
 }

@@ -2,17 +2,9 @@
 
 use std::time::Duration;
 
-use portolan_table::Batch;
-use portolan_table::Builder;
-use portolan_table::LayerId;
-use portolan_table::LayerOptions;
-use prometheus::Histogram;
-use prometheus::HistogramOpts;
-use prometheus::IntCounter;
-use prometheus::IntGauge;
-use prometheus::Registry;
-use tokio::sync::mpsc;
-use tokio::sync::oneshot;
+use portolan_table::{Batch, Builder, LayerId, LayerOptions};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use portolan_config::Config;
 
 use crate::cli::Options;
-use crate::complain;
 use crate::load::Origin;
-use crate::print;
+use crate::{complain, print};
 
 /// Checks the file named, or the one that would be served: prints warnings
 /// and the order of stages, or every mistake.
@@ -42,12 +41,21 @@ fn stages(config: &Config) -> String {
             .value
             .keys
             .iter()
-            .flat_map(|key| key.value.zones.iter().map(|zone| format!("{zone}:{}", key.value.port)))
+            .flat_map(|key| {
+                key.value
+                    .zones
+                    .iter()
+                    .map(|zone| format!("{zone}:{}", key.value.port))
+            })
             .collect();
         // Writing to a string does not fail.
         let _ = writeln!(text, "\n{} ({})", keys.join(" "), block.position);
         for (index, stage) in block.value.stages().iter().enumerate() {
-            let mark = if stage.reached { "" } else { "  (never reached)" };
+            let mark = if stage.reached {
+                ""
+            } else {
+                "  (never reached)"
+            };
             let note = if stage.note.is_empty() { "" } else { "  - " };
             let _ = writeln!(
                 text,

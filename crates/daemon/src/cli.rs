@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser;
-use clap::Subcommand;
-use clap::ValueEnum;
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// A DNS server for container hosts.
 #[derive(Debug, Parser)]
 #[command(name = "portolan", disable_version_flag = true, max_term_width = 100)]
-#[command(after_help = "Flags may be written with one dash, as CoreDNS has them: -conf, -dns.port.")]
+#[command(
+    after_help = "Flags may be written with one dash, as CoreDNS has them: -conf, -dns.port."
+)]
 pub(crate) struct Cli {
     /// What to do; `serve` if nothing is said.
     #[command(subcommand)]
@@ -48,7 +48,12 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) version: bool,
     /// Form of the log lines
-    #[arg(long = "log-format", global = true, value_name = "FORMAT", default_value = "json")]
+    #[arg(
+        long = "log-format",
+        global = true,
+        value_name = "FORMAT",
+        default_value = "json"
+    )]
     pub(crate) log_format: LogFormat,
 }
 
@@ -82,7 +87,15 @@ pub(crate) enum LogFormat {
 
 /// Flags that may be written with one dash.
 const LONG_FLAGS: [&str; 9] = [
-    "conf", "config", "dns.port", "pidfile", "plugins", "quiet", "version", "log-format", "help",
+    "conf",
+    "config",
+    "dns.port",
+    "pidfile",
+    "plugins",
+    "quiet",
+    "version",
+    "log-format",
+    "help",
 ];
 
 // === impl Cli ===
@@ -104,7 +117,11 @@ fn two_dashes(arg: OsString) -> OsString {
         return arg;
     };
     let name = flag.split('=').next().unwrap_or(flag);
-    if LONG_FLAGS.contains(&name) { format!("--{flag}").into() } else { arg }
+    if LONG_FLAGS.contains(&name) {
+        format!("--{flag}").into()
+    } else {
+        arg
+    }
 }
 
 #[cfg(test)]
@@ -112,16 +129,41 @@ mod tests {
     use super::*;
 
     fn read(args: &[&str]) -> Result<Cli, clap::Error> {
-        Cli::read(std::iter::once("portolan").chain(args.iter().copied()).map(OsString::from))
+        Cli::read(
+            std::iter::once("portolan")
+                .chain(args.iter().copied())
+                .map(OsString::from),
+        )
     }
 
     #[test]
     fn one_dash_is_as_good_as_two() {
         for args in [
-            &["-conf", "F", "-dns.port", "5354", "-quiet", "-log-format", "text"][..],
-            &["--conf=F", "--dns.port=5354", "--quiet", "--log-format=text"],
+            &[
+                "-conf",
+                "F",
+                "-dns.port",
+                "5354",
+                "-quiet",
+                "-log-format",
+                "text",
+            ][..],
+            &[
+                "--conf=F",
+                "--dns.port=5354",
+                "--quiet",
+                "--log-format=text",
+            ],
             &["-conf=F", "-p", "5354", "-quiet", "-log-format=text"],
-            &["serve", "-conf", "F", "-p", "5354", "-quiet", "-log-format=text"],
+            &[
+                "serve",
+                "-conf",
+                "F",
+                "-p",
+                "5354",
+                "-quiet",
+                "-log-format=text",
+            ],
         ] {
             let options = read(args).unwrap().options;
             assert_eq!(options.conf.as_deref(), Some("F"), "{args:?}");

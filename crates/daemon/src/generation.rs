@@ -1,8 +1,7 @@
 //! One configuration at work: what is built from it, and handing over from
 //! the one before.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,36 +10,23 @@ use std::time::Duration;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use portolan_config as config;
-use portolan_config::Config;
-use portolan_config::ServerBlock;
+use portolan_config::{Config, ServerBlock};
 use portolan_forward as forward;
 use portolan_proto::Name;
-use portolan_server::Block;
-use portolan_server::Hooks;
-use portolan_server::ListenAddr;
-use portolan_server::LoadBalance;
-use portolan_server::LocalLayer;
-use portolan_server::Routing;
-use portolan_server::Server;
-use portolan_server::Weights;
+use portolan_server::{
+    Block, Hooks, ListenAddr, LoadBalance, LocalLayer, Routing, Server, Weights,
+};
 use portolan_table::LayerId;
-use portolan_telemetry::admin::Endpoint;
-use portolan_telemetry::admin::Serves;
-use portolan_telemetry::errors::ErrorReporter;
-use portolan_telemetry::errors::Level;
-use portolan_telemetry::errors::Rule;
+use portolan_telemetry::admin::{Endpoint, Serves};
+use portolan_telemetry::errors::{ErrorReporter, Level, Rule};
 use portolan_telemetry::readiness::Monitor;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::addresses;
-use crate::hooks::Errors;
-use crate::hooks::Log;
-use crate::sources::Key;
-use crate::sources::Source;
-use crate::sources::SourceParts;
-use crate::translate;
+use crate::hooks::{Errors, Log};
+use crate::sources::{Key, Source, SourceParts};
+use crate::{addresses, translate};
 
 /// What generations share.
 pub(crate) struct Parts {
@@ -180,14 +166,19 @@ impl Generation {
     ) -> anyhow::Result<()> {
         let mut routes = Routes::new();
         for block in &config.blocks {
-            self.add_block(next, &block.value, &mut routes, parts).await?;
+            self.add_block(next, &block.value, &mut routes, parts)
+                .await?;
         }
         for (listener, zones) in routes {
             let label = listener.label();
             let counted = zones.iter().any(|(_, block)| block.hooks.metrics.is_some());
             let unrouted = counted.then(|| parts.server_families.block(&label, "dropped"));
-            next.plan.zones.extend(zones.iter().map(|(zone, _)| (zone.clone(), listener)));
-            next.plan.routings.insert(listener, Routing::new(zones, unrouted));
+            next.plan
+                .zones
+                .extend(zones.iter().map(|(zone, _)| (zone.clone(), listener)));
+            next.plan
+                .routings
+                .insert(listener, Routing::new(zones, unrouted));
         }
         Ok(())
     }
@@ -204,7 +195,10 @@ impl Generation {
         let local = self.local_layers(next, block, parts).await?;
         let resolver = self.resolver(next, block, &zones, parts).await?;
         let loadbalance = loadbalance(block, next, parts)?;
-        let errors = block.errors.as_ref().map(|errors| reporter(&errors.value, next, parts));
+        let errors = block
+            .errors
+            .as_ref()
+            .map(|errors| reporter(&errors.value, next, parts));
         let log = (!block.log.is_empty())
             .then(|| Arc::new(Log::new(block.log.iter().map(|rule| &rule.value))));
         next.add_endpoints(block);
@@ -228,12 +222,18 @@ impl Generation {
                     loadbalance: loadbalance.clone(),
                     hooks: Hooks {
                         log: log.clone().map(|log| log as Arc<_>),
-                        errors: errors.clone().map(|errors| Arc::new(Errors(errors)) as Arc<_>),
+                        errors: errors
+                            .clone()
+                            .map(|errors| Arc::new(Errors(errors)) as Arc<_>),
                         metrics,
                     },
                 });
                 let routes = routes.entry(listener).or_default();
-                routes.extend(names.iter().map(|name| (name.clone(), Arc::clone(&at_work))));
+                routes.extend(
+                    names
+                        .iter()
+                        .map(|name| (name.clone(), Arc::clone(&at_work))),
+                );
             }
         }
         Ok(())
@@ -249,7 +249,9 @@ impl Generation {
         let mut layers = Vec::new();
         if let Some(hosts) = &block.hosts {
             let hosts = &hosts.value;
-            let layer = self.source(next, Key::Hosts(Box::new(hosts.clone())), parts).await?;
+            let layer = self
+                .source(next, Key::Hosts(Box::new(hosts.clone())), parts)
+                .await?;
             layers.push(LocalLayer {
                 layer,
                 plugin: "hosts",
@@ -263,7 +265,9 @@ impl Generation {
         }
         if let Some(docker) = &block.docker_cluster {
             let docker = &docker.value;
-            let layer = self.source(next, Key::Docker(Box::new(docker.clone())), parts).await?;
+            let layer = self
+                .source(next, Key::Docker(Box::new(docker.clone())), parts)
+                .await?;
             layers.push(LocalLayer {
                 layer,
                 plugin: "docker-cluster",
@@ -285,7 +289,11 @@ impl Generation {
         key: Key,
         parts: &mut Parts,
     ) -> anyhow::Result<LayerId> {
-        let running = self.sources.iter().chain(&next.fresh).find(|source| source.is(&key));
+        let running = self
+            .sources
+            .iter()
+            .chain(&next.fresh)
+            .find(|source| source.is(&key));
         let layer = match running {
             Some(source) => source.layer,
             None => {
@@ -326,15 +334,20 @@ impl Generation {
             let building = parts
                 .queries
                 .spawn(async move { forward::Forward::build(config, &surroundings).await });
-            let stanza =
-                building.await?.with_context(|| format!("plugin/forward: {position}"))?;
+            let stanza = building
+                .await?
+                .with_context(|| format!("plugin/forward: {position}"))?;
             stanzas.push(stanza);
         }
         let cache = block.cache.as_ref().map(|directive| {
             let key = CacheKey {
                 zones: zones.to_vec(),
                 directive: directive.value.clone(),
-                forwards: block.forward.iter().map(|forward| forward.value.clone()).collect(),
+                forwards: block
+                    .forward
+                    .iter()
+                    .map(|forward| forward.value.clone())
+                    .collect(),
             };
             self.cache(next, key, block, &context)
         });
@@ -354,8 +367,7 @@ impl Generation {
             Some((_, cache)) => Arc::clone(cache),
             None => {
                 let port = block.keys.first().map_or(0, |key| key.value.port);
-                let zones: Vec<String> =
-                    key.directive.zones.iter().map(Name::to_string).collect();
+                let zones: Vec<String> = key.directive.zones.iter().map(Name::to_string).collect();
                 let labels = forward::CacheLabels {
                     server: format!("dns://:{port}"),
                     zones: zones.join(","),
@@ -371,10 +383,20 @@ impl Generation {
     /// Makes `next` the current generation, once its listeners are served:
     /// ends what it does not use.
     pub(crate) async fn hand_over(&mut self, next: Next, parts: &Parts) {
-        let Next { fresh, keys, caches, stop, plan: _, lameduck, reporters, enabled } = next;
+        let Next {
+            fresh,
+            keys,
+            caches,
+            stop,
+            plan: _,
+            lameduck,
+            reporters,
+            enabled,
+        } = next;
         let before = std::mem::take(&mut self.sources);
-        let (kept, ended): (Vec<_>, Vec<_>) =
-            before.into_iter().partition(|source| keys.iter().any(|key| source.is(key)));
+        let (kept, ended): (Vec<_>, Vec<_>) = before
+            .into_iter()
+            .partition(|source| keys.iter().any(|key| source.is(key)));
         self.sources = kept;
         self.sources.extend(fresh);
         for source in ended {
@@ -388,7 +410,10 @@ impl Generation {
         self.reporters = reporters;
         parts.plugin_enabled.reset();
         for (server, zone, name) in enabled {
-            parts.plugin_enabled.with_label_values(&[&server, &zone, "", name]).set(1);
+            parts
+                .plugin_enabled
+                .with_label_values(&[&server, &zone, "", name])
+                .set(1);
         }
     }
 
@@ -428,7 +453,10 @@ impl Next {
     /// Adds the admin endpoints of a block.
     fn add_endpoints(&mut self, block: &ServerBlock) {
         let mut add = |address: &config::ListenAddress, serves: Serves| {
-            self.plan.endpoints.push(Endpoint { addr: address.to_string(), serves });
+            self.plan.endpoints.push(Endpoint {
+                addr: address.to_string(),
+                serves,
+            });
         };
         if let Some(health) = &block.health {
             add(&health.value.address, Serves::Health);
@@ -450,7 +478,10 @@ impl Next {
 fn by_port(block: &ServerBlock) -> BTreeMap<u16, Vec<Name>> {
     let mut ports: BTreeMap<u16, Vec<Name>> = BTreeMap::new();
     for key in &block.keys {
-        ports.entry(key.value.port).or_default().extend(key.value.zones.iter().cloned());
+        ports
+            .entry(key.value.port)
+            .or_default()
+            .extend(key.value.zones.iter().cloned());
     }
     ports
 }
@@ -474,11 +505,7 @@ fn handlers(block: &ServerBlock) -> Vec<&'static str> {
 }
 
 /// The `errors` directive of a block, at work.
-fn reporter(
-    directive: &config::ErrorLog,
-    next: &mut Next,
-    parts: &Parts,
-) -> Arc<ErrorReporter> {
+fn reporter(directive: &config::ErrorLog, next: &mut Next, parts: &Parts) -> Arc<ErrorReporter> {
     let rules = directive
         .consolidate
         .iter()
@@ -520,8 +547,7 @@ fn loadbalance(
             let weights = Arc::new(ArcSwap::from_pointee(read_weights(file)?));
             if let Some(interval) = reload {
                 let stop = next.stop.clone();
-                let follow =
-                    follow_weights(file.clone().into(), *interval, Arc::clone(&weights));
+                let follow = follow_weights(file.clone().into(), *interval, Arc::clone(&weights));
                 parts.tasks.spawn(async move {
                     stop.run_until_cancelled(follow).await;
                 });
@@ -529,7 +555,10 @@ fn loadbalance(
             Some(weights)
         }
     };
-    Ok(Some(LoadBalance { weights, prefer: directive.value.prefer.clone() }))
+    Ok(Some(LoadBalance {
+        weights,
+        prefer: directive.value.prefer.clone(),
+    }))
 }
 
 /// Reads a file of weights.
@@ -541,11 +570,7 @@ fn read_weights(file: &Path) -> anyhow::Result<Weights> {
 
 /// Reads a file of weights again and again. A file with a mistake leaves the
 /// weights as they are, and is reported once.
-async fn follow_weights(
-    file: Box<Path>,
-    interval: Duration,
-    weights: Arc<ArcSwap<Weights>>,
-) {
+async fn follow_weights(file: Box<Path>, interval: Duration, weights: Arc<ArcSwap<Weights>>) {
     let mut reported = None;
     loop {
         tokio::time::sleep(interval).await;

@@ -1,23 +1,11 @@
 //! From the server's events to the `log` and `errors` directives.
 
 use portolan_config as config;
-use portolan_proto::Message;
-use portolan_proto::Name;
-use portolan_proto::Query;
-use portolan_proto::Rcode;
-use portolan_proto::Rtype;
-use portolan_proto::Section;
-use portolan_server::ErrorLog;
-use portolan_server::Event;
-use portolan_server::QueryLog;
-use portolan_server::Transport;
-use portolan_telemetry::errors::ErrorReporter;
-use portolan_telemetry::errors::Failure;
+use portolan_proto::{Message, Name, Query, Rcode, Rtype, Section};
+use portolan_server::{ErrorLog, Event, QueryLog, Transport};
+use portolan_telemetry::errors::{ErrorReporter, Failure};
 use portolan_telemetry::query_log;
-use portolan_telemetry::query_log::QueryRecord;
-use portolan_telemetry::query_log::ResponseClass;
-use portolan_telemetry::query_log::ResponseType;
-use portolan_telemetry::query_log::Template;
+use portolan_telemetry::query_log::{QueryRecord, ResponseClass, ResponseType, Template};
 
 /// The `log` directives of a server block.
 pub(crate) struct Log {
@@ -106,8 +94,11 @@ fn response_type(event: &Event<'_>) -> ResponseType {
 /// Logs one query.
 fn emit(template: &Template, event: &Event<'_>, response: ResponseType) {
     let query = event.query;
-    let (name, qtype, qclass) =
-        (query.qname.to_string(), query.qtype.to_string(), query.qclass.to_string());
+    let (name, qtype, qclass) = (
+        query.qname.to_string(),
+        query.qtype.to_string(),
+        query.qclass.to_string(),
+    );
     let rcode = event.rcode.map(|rcode| rcode.to_string());
     let flags = event.flags.to_string();
     let bufsize = match event.transport {

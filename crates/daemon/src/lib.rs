@@ -23,8 +23,7 @@ mod version;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::Cli;
-use crate::cli::Command;
+use crate::cli::{Cli, Command};
 use crate::load::Origin;
 
 /// Runs the program with the arguments of the process.
@@ -38,7 +37,10 @@ pub fn main() -> ExitCode {
         }
     };
     if !cli.extra.is_empty() {
-        complain(&format!("extra command line arguments: [{}]", cli.extra.join(" ")));
+        complain(&format!(
+            "extra command line arguments: [{}]",
+            cli.extra.join(" ")
+        ));
         return ExitCode::FAILURE;
     }
     if cli.options.version {
@@ -46,7 +48,10 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if cli.options.plugins {
-        print(&format!("{}\n", portolan_config::directive_names().join("\n")));
+        print(&format!(
+            "{}\n",
+            portolan_config::directive_names().join("\n")
+        ));
         return ExitCode::SUCCESS;
     }
     match &cli.command {
@@ -65,7 +70,11 @@ fn ask_health(cli: &Cli, address: Option<&str>) -> ExitCode {
     let configured = || {
         let origin = Origin::find(&cli.options).ok()?;
         let loaded = origin.load(cli.options.port).ok()?;
-        let health = loaded.config.blocks.iter().find_map(|block| block.value.health.as_ref())?;
+        let health = loaded
+            .config
+            .blocks
+            .iter()
+            .find_map(|block| block.value.health.as_ref())?;
         Some(health.value.address.to_string())
     };
     let address = address.map(str::to_owned).or_else(configured);

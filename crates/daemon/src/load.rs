@@ -1,9 +1,8 @@
 //! Finding and reading the configuration.
 
-use std::fmt;
-use std::fs;
 use std::io::Read as _;
 use std::path::Path;
+use std::{fmt, fs};
 
 use portolan_config as config;
 use portolan_config::Loaded;
@@ -27,12 +26,12 @@ pub(crate) enum Origin {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     /// It cannot be read.
-    #[error("loading Caddyfile via flag: open {path}: {}", io_text(.source))]
+    #[error("loading Caddyfile via flag: open {path}: {}", io_text(.reason))]
     Read {
         /// The file.
         path: String,
         /// Why not.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// It has mistakes.
     #[error("{0}")]
@@ -62,16 +61,17 @@ impl Origin {
         match options.conf.as_deref() {
             Some(STDIN) => Ok(Self::Stdin(read(STDIN_PATH)?)),
             Some(path) => Ok(Self::of_file(path)),
-            None if Path::new(DEFAULT_FILE).exists() => {
-                Ok(Self::Corefile(DEFAULT_FILE.to_owned()))
-            }
+            None if Path::new(DEFAULT_FILE).exists() => Ok(Self::Corefile(DEFAULT_FILE.to_owned())),
             None => Ok(Self::BuiltIn),
         }
     }
 
     /// A file by its name.
     pub(crate) fn of_file(path: &str) -> Self {
-        if Path::new(path).extension().is_some_and(|ending| ending == "toml") {
+        if Path::new(path)
+            .extension()
+            .is_some_and(|ending| ending == "toml")
+        {
             Self::Toml(path.to_owned())
         } else {
             Self::Corefile(path.to_owned())
@@ -81,7 +81,10 @@ impl Origin {
     /// Reads and validates the configuration.
     pub(crate) fn load(&self, port: Option<u16>) -> Result<Loaded, LoadError> {
         let env = |name: &str| std::env::var(name).ok();
-        let options = config::Options { default_port: port, env: &env };
+        let options = config::Options {
+            default_port: port,
+            env: &env,
+        };
         match self {
             Self::Corefile(path) => config::load_corefile(path, &read(path)?, &options),
             Self::Toml(path) => config::load_toml(path, &read(path)?, &options),
@@ -104,7 +107,10 @@ impl fmt::Display for Origin {
 
 /// Reads a file, up to [`MAX_FILE`].
 fn read(path: &str) -> Result<String, LoadError> {
-    let error = |source| LoadError::Read { path: path.to_owned(), source };
+    let error = |reason| LoadError::Read {
+        path: path.to_owned(),
+        reason,
+    };
     let mut octets = Vec::new();
     fs::File::open(path)
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut octets))

@@ -7,39 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use portolan_config::Config;
-use portolan_config::Loaded;
-use portolan_server::Limits;
-use portolan_server::Server;
-use portolan_table::Builder;
-use portolan_table::Table;
-use portolan_telemetry::admin::Admin;
-use portolan_telemetry::admin::Services;
+use portolan_config::{Config, Loaded};
+use portolan_server::{Limits, Server};
+use portolan_table::{Builder, Table};
+use portolan_telemetry::admin::{Admin, Services};
 use portolan_telemetry::log;
 use portolan_telemetry::log::LogGuard;
-use portolan_telemetry::metrics::BuildInfo;
-use portolan_telemetry::metrics::Metrics;
+use portolan_telemetry::metrics::{BuildInfo, Metrics};
 use portolan_telemetry::readiness::Readiness;
-use prometheus::IntCounter;
-use prometheus::IntGaugeVec;
-use prometheus::Opts;
+use prometheus::{IntCounter, IntGaugeVec, Opts};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::BuilderHandle;
-use crate::cli::LogFormat;
-use crate::cli::Options;
-use crate::complain;
-use crate::generation::Generation;
-use crate::generation::Parts;
-use crate::generation::Plan;
-use crate::load::LoadError;
-use crate::load::Origin;
-use crate::signals::Request;
-use crate::signals::Signals;
+use crate::cli::{LogFormat, Options};
+use crate::generation::{Generation, Parts, Plan};
+use crate::load::{LoadError, Origin};
+use crate::signals::{Request, Signals};
 use crate::sources::SourceParts;
-use crate::version;
+use crate::{complain, version};
 
 /// How long sources may delay the first answer. What they have not said by
 /// then, they say later.
@@ -165,7 +152,10 @@ impl Supervisor {
         )?;
         hook_panics(metrics.panics().clone());
         let readiness = Readiness::default();
-        let services = Services { metrics: metrics.clone(), readiness: readiness.clone() };
+        let services = Services {
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+        };
         let admin = Admin::bind(services, &[])?;
         let parts = parts(&metrics, &readiness, queries)?;
         let counters = ReloadCounters::register(metrics.registry())?;
@@ -191,8 +181,16 @@ impl Supervisor {
     /// Serves `config` from now on, or leaves everything as it was. Gives the
     /// banner's line for each zone and listener.
     async fn apply(&mut self, config: &Config, patience: Duration) -> anyhow::Result<Vec<String>> {
-        let mut next = self.generation.prepare(config, &mut self.parts, patience).await?;
-        let Plan { routings, endpoints, monitor, zones } = std::mem::take(&mut next.plan);
+        let mut next = self
+            .generation
+            .prepare(config, &mut self.parts, patience)
+            .await?;
+        let Plan {
+            routings,
+            endpoints,
+            monitor,
+            zones,
+        } = std::mem::take(&mut next.plan);
         let bound = self
             .parts
             .server
@@ -211,8 +209,11 @@ impl Supervisor {
         self.readiness.set_monitor(monitor);
         self.generation.hand_over(next, &self.parts).await;
         self.log.set_debug(debug(config));
-        self.reload = config.reload.as_ref().map(|reload| reload.value.clone());
-        self.digests = Digests { current: config.digest.clone(), failed: None };
+        self.reload = config.reload.as_ref().map(|reload| reload.value);
+        self.digests = Digests {
+            current: config.digest.clone(),
+            failed: None,
+        };
         Ok(zones
             .into_iter()
             .map(|(zone, listener)| match listener.ip {
@@ -318,7 +319,12 @@ impl Supervisor {
         let path = origin.to_string();
         tokio::task::spawn_blocking(move || origin.load(port))
             .await
-            .unwrap_or_else(|error| Err(LoadError::Read { path, source: error.into() }))
+            .unwrap_or_else(|error| {
+                Err(LoadError::Read {
+                    path,
+                    reason: error.into(),
+                })
+            })
     }
 
     /// Replaces the configuration in effect.
@@ -337,12 +343,15 @@ impl Supervisor {
     }
 
     /// Stops: not ready at once, then the lame-duck time, then the drain.
-    async fn stop(&mut self, signals: &mut Signals) -> ExitCode {
+    async fn stop(&self, signals: &mut Signals) -> ExitCode {
         self.readiness.shut_down();
         let gentle = async {
             let lameduck = self.generation.lameduck;
             if !lameduck.is_zero() {
-                tracing::info!(plugin = "health", "Going into lameduck mode for {lameduck:?}");
+                tracing::info!(
+                    plugin = "health",
+                    "Going into lameduck mode for {lameduck:?}"
+                );
                 tokio::time::sleep(lameduck).await;
             }
             let drained = self.parts.server.shut_down(GRACE).await;
@@ -376,8 +385,12 @@ fn parts(metrics: &Metrics, readiness: &Readiness, queries: &Runtime) -> anyhow:
     let registry = metrics.registry();
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let table = Arc::new(Table::new());
-    let builder =
-        BuilderHandle::spawn(Builder::new(Arc::clone(&table)), registry, &tasks, stop.clone())?;
+    let builder = BuilderHandle::spawn(
+        Builder::new(Arc::clone(&table)),
+        registry,
+        &tasks,
+        stop.clone(),
+    )?;
     let limits = Limits::within_descriptors(descriptors());
     let server_families = portolan_server::Families::register(registry)?;
     let server = Server::new(
@@ -388,7 +401,10 @@ fn parts(metrics: &Metrics, readiness: &Readiness, queries: &Runtime) -> anyhow:
         cores(),
     );
     let plugin_enabled = IntGaugeVec::new(
-        Opts::new("coredns_plugin_enabled", "Directives in effect, by server, zone and name."),
+        Opts::new(
+            "coredns_plugin_enabled",
+            "Directives in effect, by server, zone and name.",
+        ),
         &["server", "zone", "view", "name"],
     )?;
     registry.register(Box::new(plugin_enabled.clone()))?;
@@ -415,18 +431,23 @@ fn parts(metrics: &Metrics, readiness: &Readiness, queries: &Runtime) -> anyhow:
 
 /// Whether a server block asks for debug messages.
 fn debug(config: &Config) -> bool {
-    config.blocks.iter().any(|block| block.value.debug.is_some())
+    config
+        .blocks
+        .iter()
+        .any(|block| block.value.debug.is_some())
 }
 
 /// How many files the process may have open.
 fn descriptors() -> u64 {
-    use nix::sys::resource::Resource;
-    use nix::sys::resource::getrlimit;
-    use nix::sys::resource::setrlimit;
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
     match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) if soft < hard => {
             // The soft limit guards old programs that use select(2).
-            if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
+            if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
+                hard
+            } else {
+                soft
+            }
         }
         Ok((soft, _)) => soft,
         Err(_) => 1024,
@@ -486,7 +507,10 @@ impl ReloadCounters {
         let counters = Self {
             failed: IntCounter::new("coredns_reload_failed_total", "Reloads that failed.")?,
             version: IntGaugeVec::new(
-                Opts::new("coredns_reload_version_info", "Digest of the configuration in effect."),
+                Opts::new(
+                    "coredns_reload_version_info",
+                    "Digest of the configuration in effect.",
+                ),
                 &["hash", "value"],
             )?,
         };

@@ -10,11 +10,8 @@ use anyhow::Context as _;
 use portolan_config as config;
 use portolan_docker as docker;
 use portolan_files as files;
-use portolan_table::LayerId;
-use portolan_table::LayerOptions;
-use portolan_table::WildcardDepth;
-use portolan_telemetry::readiness::Latch;
-use portolan_telemetry::readiness::Readiness;
+use portolan_table::{LayerId, LayerOptions, WildcardDepth};
+use portolan_telemetry::readiness::{Latch, Readiness};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -83,7 +80,10 @@ impl Source {
             Key::Docker(directive) => {
                 let configs = docker_configs(directive, layer)?;
                 parts.builder.add_layer(layer, options).await;
-                configs.into_iter().map(|config| start_docker(config, parts, &stop)).collect()
+                configs
+                    .into_iter()
+                    .map(|config| start_docker(config, parts, &stop))
+                    .collect()
             }
             Key::Hosts(directive) => {
                 parts.builder.add_layer(layer, options).await;
@@ -97,7 +97,12 @@ impl Source {
                 vec![handle.ready]
             }
         };
-        Ok(Self { key, layer, stop, loads })
+        Ok(Self {
+            key,
+            layer,
+            stop,
+            loads,
+        })
     }
 
     /// Whether the source was made from `key`.
@@ -151,7 +156,10 @@ fn start_docker(
 /// source, since a latch that is dropped no longer counts.
 async fn release(handle: docker::DockerHandle, latch: Latch, done: watch::Sender<bool>) {
     let mut state = handle.ready.clone();
-    let over = state.wait_for(|state| *state != docker::SyncState::Starting).await.is_ok();
+    let over = state
+        .wait_for(|state| *state != docker::SyncState::Starting)
+        .await
+        .is_ok();
     if over {
         latch.release();
         done.send_replace(true);

@@ -8,10 +8,8 @@ use nix::net::if_::if_nametoindex;
 use portolan_config as config;
 use portolan_files as files;
 use portolan_forward as forward;
-use portolan_proto::Name;
-use portolan_proto::Rcode;
-use portolan_server::Fallthrough;
-use portolan_server::UnknownAction;
+use portolan_proto::{Name, Rcode};
+use portolan_server::{Fallthrough, UnknownAction};
 use portolan_table::LayerId;
 
 /// A `forward` directive.
@@ -21,7 +19,11 @@ pub(crate) fn forward(from: &config::Forward) -> anyhow::Result<forward::Config>
     Ok(forward::Config {
         from: vec![from.from.clone()],
         except: from.except.clone(),
-        upstreams: from.to.iter().map(upstream).collect::<anyhow::Result<_>>()?,
+        upstreams: from
+            .to
+            .iter()
+            .map(upstream)
+            .collect::<anyhow::Result<_>>()?,
         policy: match from.policy {
             config::ForwardPolicy::Random => forward::Policy::Random,
             config::ForwardPolicy::RoundRobin => forward::Policy::RoundRobin,
@@ -30,7 +32,9 @@ pub(crate) fn forward(from: &config::Forward) -> anyhow::Result<forward::Config>
         max_fails: from.max_fails,
         expire: from.expire,
         max_age: from.max_age,
-        max_idle_conns: from.max_idle_connections.map_or(0, |n| usize::try_from(n).unwrap_or(0)),
+        max_idle_conns: from
+            .max_idle_connections
+            .map_or(0, |n| usize::try_from(n).unwrap_or(0)),
         read_timeout: from.read_timeout,
         max_connect_attempts: from
             .max_connect_attempts
@@ -42,11 +46,16 @@ pub(crate) fn forward(from: &config::Forward) -> anyhow::Result<forward::Config>
             no_rec: !from.health_check.recursion_desired,
             domain: from.health_check.qname.clone(),
         },
-        max_concurrent: from.max_concurrent.map_or(0, |n| usize::try_from(n).unwrap_or(0)),
+        max_concurrent: from
+            .max_concurrent
+            .map_or(0, |n| usize::try_from(n).unwrap_or(0)),
         next: from.next.iter().copied().collect(),
         next_on_nodata: from.next_on_nodata,
         failfast_all_unhealthy_upstreams: from.failfast,
-        failover: failover.collect::<std::collections::BTreeSet<Rcode>>().into_iter().collect(),
+        failover: failover
+            .collect::<std::collections::BTreeSet<Rcode>>()
+            .into_iter()
+            .collect(),
         source_address: from.source_address,
         resolver: from.resolvers.clone(),
         allow_from: match &from.allow_from {
@@ -132,7 +141,11 @@ pub(crate) fn cache(from: &config::Cache) -> forward::CacheConfig {
 /// A `hosts` directive.
 pub(crate) fn hosts(from: &config::Hosts, layer: LayerId) -> files::Config {
     files::Config {
-        paths: from.files.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+        paths: from
+            .files
+            .iter()
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect(),
         inline: from
             .inline
             .iter()
@@ -170,5 +183,9 @@ pub(crate) fn unknown_action(from: config::UnknownAction) -> UnknownAction {
 
 /// The zone whose name the metrics of a block carry: its longest key.
 pub(crate) fn longest_zone(zones: &[Name]) -> Name {
-    zones.iter().max_by_key(|zone| zone.label_count()).cloned().unwrap_or_else(Name::root)
+    zones
+        .iter()
+        .max_by_key(|zone| zone.label_count())
+        .cloned()
+        .unwrap_or_else(Name::root)
 }

@@ -20,5 +20,8 @@ pub(crate) fn lines() -> [String; 2] {
         "aarch64" => "arm64",
         other => other,
     };
-    [format!("Portolan-{VERSION}"), format!("{os}/{arch}, {COMPILER}, {REVISION}")]
+    [
+        format!("Portolan-{VERSION}"),
+        format!("{os}/{arch}, {COMPILER}, {REVISION}"),
+    ]
 }

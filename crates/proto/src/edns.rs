@@ -1,8 +1,6 @@
 //! The OPT pseudo-record (RFC 6891).
 
-use crate::Ede;
-use crate::Rcode;
-use crate::Rtype;
+use crate::{Ede, Rcode, Rtype};
 
 /// Option code of edns-tcp-keepalive (RFC 7828 §3.1).
 pub const OPTION_TCP_KEEPALIVE: u16 = 11;

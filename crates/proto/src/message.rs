@@ -3,19 +3,8 @@
 mod expand;
 mod reorder;
 
-use crate::Class;
-use crate::Ede;
-use crate::Edns;
-use crate::Flags;
-use crate::HEADER_LEN;
-use crate::MAX_NAME;
-use crate::Name;
-use crate::OPTION_EDE;
-use crate::Qname;
-use crate::Rcode;
-use crate::Rtype;
-use crate::query::RawRecord;
-use crate::query::skip_name;
+use crate::query::{RawRecord, skip_name};
+use crate::{Class, Ede, Edns, Flags, HEADER_LEN, MAX_NAME, Name, OPTION_EDE, Qname, Rcode, Rtype};
 
 /// A response as it came, its records located and its OPT taken out.
 ///

@@ -2,15 +2,7 @@
 
 use std::fmt;
 
-use crate::Class;
-use crate::Edns;
-use crate::MAX_LABEL;
-use crate::MAX_NAME;
-use crate::Name;
-use crate::Opcode;
-use crate::Rcode;
-use crate::Rtype;
-use crate::name;
+use crate::{Class, Edns, MAX_LABEL, MAX_NAME, Name, Opcode, Rcode, Rtype, name};
 
 /// Octets of a message header (RFC 1035 §4.1.1).
 pub const HEADER_LEN: usize = 12;

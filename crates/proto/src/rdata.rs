@@ -1,11 +1,8 @@
 //! The record data that local sources assert.
 
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::Name;
-use crate::Rtype;
+use crate::{Name, Rtype};
 
 /// Data of a record that a source can assert. What an upstream says is never
 /// turned into this: it passes through as octets.

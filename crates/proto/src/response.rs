@@ -1,15 +1,6 @@
 //! Writing a response.
 
-use crate::EdnsReply;
-use crate::Flags;
-use crate::HEADER_LEN;
-use crate::MAX_NAME;
-use crate::Message;
-use crate::Name;
-use crate::Query;
-use crate::Rcode;
-use crate::Rtype;
-use crate::Section;
+use crate::{EdnsReply, Flags, HEADER_LEN, MAX_NAME, Message, Name, Query, Rcode, Rtype, Section};
 
 /// What the header of a response says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

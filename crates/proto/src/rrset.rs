@@ -1,8 +1,6 @@
 //! RRsets in prebuilt wire form.
 
-use crate::Name;
-use crate::Rdata;
-use crate::Rtype;
+use crate::{Name, Rdata, Rtype};
 
 /// All records of one owner and type, encoded once so that an answer is a
 /// copy.

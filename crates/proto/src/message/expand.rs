@@ -1,8 +1,7 @@
 //! Record data without compression, for a record that moves to another
 //! message.
 
-use super::Record;
-use super::read_name;
+use super::{Record, read_name};
 use crate::Rtype;
 
 impl Record<'_> {

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::Message;
-use super::Section;
-use crate::Name;
-use crate::Rtype;
+use super::{Message, Section};
+use crate::{Name, Rtype};
 
 /// What the addresses of one set share.
 type AddressSetKey = (Section, Name, Rtype);

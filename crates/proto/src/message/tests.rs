@@ -1,15 +1,7 @@
 //! Tests of the response reader.
 
-use super::MAX_POINTERS;
-use super::Message;
-use super::MessageError;
-use super::Section;
-use crate::Class;
-use crate::Ede;
-use crate::Flags;
-use crate::Name;
-use crate::Rcode;
-use crate::Rtype;
+use super::{MAX_POINTERS, Message, MessageError, Section};
+use crate::{Class, Ede, Flags, Name, Rcode, Rtype};
 
 #[test]
 fn records_are_located_section_by_section() {

@@ -1,14 +1,7 @@
 //! Tests of the query reader.
 
-use super::Flags;
-use super::HEADER_LEN;
-use super::Qname;
-use super::Query;
-use super::ReadError;
-use crate::Class;
-use crate::Name;
-use crate::Rcode;
-use crate::Rtype;
+use super::{Flags, HEADER_LEN, Qname, Query, ReadError};
+use crate::{Class, Name, Rcode, Rtype};
 
 #[test]
 fn a_plain_query_is_read_field_by_field() {

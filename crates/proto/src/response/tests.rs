@@ -3,24 +3,10 @@
 use std::net::Ipv4Addr;
 
 use hickory_proto::op;
-use hickory_proto::rr::RData;
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{RData, RecordType};
 
-use super::MAX_OFFSET;
-use super::ResponseHead;
-use super::ResponseWriter;
-use super::Soa;
-use crate::Ede;
-use crate::EdnsReply;
-use crate::Flags;
-use crate::Message;
-use crate::Name;
-use crate::Query;
-use crate::Rcode;
-use crate::Rdata;
-use crate::Rrset;
-use crate::Rtype;
-use crate::Section;
+use super::{MAX_OFFSET, ResponseHead, ResponseWriter, Soa};
+use crate::{Ede, EdnsReply, Flags, Message, Name, Query, Rcode, Rdata, Rrset, Rtype, Section};
 
 #[test]
 fn an_address_answer_is_written_octet_by_octet() {

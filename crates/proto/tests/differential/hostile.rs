@@ -3,23 +3,15 @@
 use std::cell::Cell;
 
 use hickory_proto::op;
-use portolan_proto::EdnsReply;
-use portolan_proto::HEADER_LEN;
-use portolan_proto::Message;
-use portolan_proto::MessageError;
-use portolan_proto::Query;
-use portolan_proto::ReadError;
-use portolan_proto::ResponseHead;
-use portolan_proto::ResponseWriter;
+use portolan_proto::{
+    EdnsReply, HEADER_LEN, Message, MessageError, Query, ReadError, ResponseHead, ResponseWriter,
+};
 use proptest::collection::vec;
-use proptest::prelude::ProptestConfig;
-use proptest::prelude::any;
+use proptest::prelude::{ProptestConfig, any};
 use proptest::proptest;
 use proptest::test_runner::TestRunner;
 
-use crate::query;
-use crate::relay;
-use crate::strategy;
+use crate::{query, relay, strategy};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]

@@ -1,9 +1,7 @@
 //! Queries that hickory writes and we read.
 
 use hickory_proto::op;
-use portolan_proto::Flags;
-use portolan_proto::Opcode;
-use portolan_proto::Query;
+use portolan_proto::{Flags, Opcode, Query};
 use proptest::prelude::ProptestConfig;
 use proptest::proptest;
 

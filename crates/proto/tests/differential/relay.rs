@@ -1,16 +1,8 @@
 //! Responses that hickory writes, and we read and pass on.
 
-use hickory_proto::op;
-use hickory_proto::rr;
-use portolan_proto::EdnsReply;
-use portolan_proto::Flags;
-use portolan_proto::Message;
-use portolan_proto::Query;
-use portolan_proto::ResponseHead;
-use portolan_proto::ResponseWriter;
-use portolan_proto::Section;
-use proptest::prelude::ProptestConfig;
-use proptest::prelude::any;
+use hickory_proto::{op, rr};
+use portolan_proto::{EdnsReply, Flags, Message, Query, ResponseHead, ResponseWriter, Section};
+use proptest::prelude::{ProptestConfig, any};
 use proptest::proptest;
 
 use crate::strategy;

@@ -1,14 +1,10 @@
 //! What the tests draw from.
 
-use hickory_proto::op;
-use hickory_proto::rr;
 use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::{op, rr};
 use portolan_proto::Name;
 use proptest::collection::vec;
-use proptest::prelude::Just;
-use proptest::prelude::Strategy;
-use proptest::prelude::any;
-use proptest::prelude::prop_oneof;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 /// A name: any octets, up to the longest labels and names, mostly short.
 pub(crate) fn name() -> impl Strategy<Value = rr::Name> {

@@ -1,25 +1,12 @@
 //! Responses that we write and hickory reads.
 
-use hickory_proto::op;
-use hickory_proto::rr;
-use portolan_proto::Ede;
-use portolan_proto::EdnsReply;
-use portolan_proto::Message;
-use portolan_proto::Name;
-use portolan_proto::Query;
-use portolan_proto::Rcode;
-use portolan_proto::Rdata;
-use portolan_proto::ResponseHead;
-use portolan_proto::ResponseWriter;
-use portolan_proto::Rrset;
-use portolan_proto::Rtype;
-use portolan_proto::Section;
-use portolan_proto::Soa;
+use hickory_proto::{op, rr};
+use portolan_proto::{
+    Ede, EdnsReply, Message, Name, Query, Rcode, Rdata, ResponseHead, ResponseWriter, Rrset, Rtype,
+    Section, Soa,
+};
 use proptest::collection::vec;
-use proptest::prelude::ProptestConfig;
-use proptest::prelude::Strategy;
-use proptest::prelude::any;
-use proptest::prelude::prop_oneof;
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof};
 use proptest::proptest;
 
 use crate::strategy;
