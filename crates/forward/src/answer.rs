@@ -72,6 +72,15 @@ impl Failure {
         }
     }
 
+    /// A zone transfer is asked for.
+    pub(crate) fn transfer() -> Self {
+        Self {
+            rcode: Rcode::REFUSED,
+            ede: None,
+            message: "zone transfers are not forwarded".into(),
+        }
+    }
+
     /// No stanza is there for the name.
     pub(crate) fn unclaimed() -> Self {
         Self {

@@ -129,15 +129,23 @@ impl Cache {
         if !self.covers(&question.qname) {
             return Lookup::Miss;
         }
-        self.metrics.requests.inc();
         let Some(found) = self.find(question, now) else {
-            self.metrics.misses.inc();
             return Lookup::Miss;
         };
         match (found.remaining, &self.config.serve_stale) {
             (Some(remaining), _) => self.fresh(question, found.entry, remaining, now),
             (None, Some(stale)) => self.expired(question, found.entry, stale, now),
             (None, None) => Lookup::Miss,
+        }
+    }
+
+    /// Counts a question that goes to upstreams. Questions with an answer are
+    /// counted as they get it, so that it does not matter how often one is
+    /// looked up.
+    pub(crate) fn missed(&self, question: &Question) {
+        if self.covers(&question.qname) {
+            self.metrics.requests.inc();
+            self.metrics.misses.inc();
         }
     }
 
@@ -182,6 +190,15 @@ impl Cache {
             let usable = remaining.is_some() || self.may_serve_stale(&entry, now);
             usable.then_some(Found { entry, remaining })
         };
+        let success = usable(&self.success);
+        let is_fresh = success
+            .as_ref()
+            .is_some_and(|found| found.remaining.is_some());
+        // Keeping one kind drops the other, unless both are wanted: one look
+        // is enough for most.
+        if is_fresh && !self.prefers_positive() {
+            return success;
+        }
         let denial = usable(&self.denial);
         let prefers_success = match &denial {
             None => true,
@@ -189,7 +206,7 @@ impl Cache {
             Some(found) => found.remaining.is_none() && self.prefers_positive(),
         };
         if prefers_success {
-            usable(&self.success).or(denial)
+            success.or(denial)
         } else {
             denial
         }
@@ -221,6 +238,7 @@ impl Cache {
         remaining: u32,
         now: Instant,
     ) -> Lookup {
+        self.metrics.requests.inc();
         self.half(entry.kind()).metrics().hits.inc();
         let ttl = if self.config.keepttl {
             entry.ttl()
@@ -258,6 +276,7 @@ impl Cache {
         if verify && entry.may_refresh(now) {
             return Lookup::Verify;
         }
+        self.metrics.requests.inc();
         let answer = self.stale_answer(question, &entry);
         let refresh = !verify && entry.begin_refresh(now);
         Lookup::Hit {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,8 @@ pub struct Context {
     pub token: CancellationToken,
     /// Metrics.
     pub families: Families,
+    /// Where background work runs, whoever asks for it.
+    runtime: Option<Handle>,
     /// One permit for each query that waits for upstreams.
     pub(crate) in_flight: Arc<Semaphore>,
     /// How many permits there are.
@@ -32,12 +35,14 @@ pub struct Context {
 // === impl Context ===
 
 impl Context {
-    /// Surroundings with room for [`MAX_IN_FLIGHT`] queries.
+    /// Surroundings with room for [`MAX_IN_FLIGHT`] queries. Background work
+    /// runs on the tokio runtime that this is called in.
     pub fn new(tracker: TaskTracker, token: CancellationToken, families: Families) -> Self {
         Self {
             tracker,
             token,
             families,
+            runtime: Handle::try_current().ok(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             max_in_flight: MAX_IN_FLIGHT,
         }
@@ -48,5 +53,23 @@ impl Context {
         self.in_flight = Arc::new(Semaphore::new(maximum.min(Semaphore::MAX_PERMITS)));
         self.max_in_flight = maximum;
         self
+    }
+
+    /// Runs something in the background until it or the process ends. A
+    /// caller need not be on a runtime; without any, nothing runs and the
+    /// answer is no.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> bool {
+        let Some(runtime) = self.runtime.clone().or_else(|| Handle::try_current().ok()) else {
+            return false;
+        };
+        let token = self.token.clone();
+        let work = async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = work => {}
+            }
+        };
+        self.tracker.spawn_on(work, &runtime);
+        true
     }
 }

@@ -10,6 +10,7 @@ use portolan_proto::Ede;
 use portolan_proto::Flags;
 use portolan_proto::Qname;
 use portolan_proto::Rcode;
+use portolan_proto::Rtype;
 
 use crate::Answer;
 use crate::Cache;
@@ -88,7 +89,7 @@ impl Resolver {
     }
 
     /// Answers from the cache, at once. An entry that has to be refreshed is
-    /// refreshed meanwhile. Has to be called within a tokio runtime.
+    /// refreshed meanwhile. Any thread may call this.
     pub fn cached(&self, question: &Question, now: Instant) -> Option<Answer> {
         let cache = self.inner.cache.as_ref()?;
         match cache.lookup(question, now) {
@@ -110,9 +111,14 @@ impl Resolver {
     /// [`Failure`] if nobody gave an answer, or too many queries are waiting
     /// for one.
     pub async fn resolve(&self, question: Question) -> Result<Answer, Failure> {
+        // A zone is not one message (RFC 5936 §2.2), and not for passing on.
+        if matches!(question.qtype, Rtype::AXFR | Rtype::IXFR) {
+            return Err(Failure::transfer());
+        }
         let Some(cache) = &self.inner.cache else {
             return self.inner.ask(&question).await;
         };
+        cache.missed(&question);
         let Some(entry) = cache.stale(&question, clock()) else {
             return self.inner.ask_and_keep(&question).await;
         };
@@ -139,14 +145,11 @@ impl Resolver {
     /// Refreshes an entry in the background.
     fn spawn_refresh(&self, question: Question, entry: Arc<Entry>) {
         let inner = Arc::clone(&self.inner);
-        let token = inner.context.token.clone();
-        let tracker = inner.context.tracker.clone();
-        tracker.spawn(async move {
-            tokio::select! {
-                () = token.cancelled() => {}
-                () = inner.refresh(question, &entry) => {}
-            }
-        });
+        let kept = Arc::clone(&entry);
+        let refresh = async move { inner.refresh(question, &kept).await };
+        if !self.inner.context.spawn(refresh) {
+            self.inner.refreshed(&entry, false);
+        }
     }
 }
 

@@ -564,6 +564,8 @@ fn questions_hits_and_misses_are_counted() {
     let cache = Fixture::new(|_| {});
     let question = question("a.example");
     assert!(cache.hit(&question, 0.0).is_none());
+    assert!(cache.hit(&question, 0.0).is_none(), "looked up again");
+    cache.0.missed(&question);
     cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
     assert!(cache.hit(&question, 1.0).is_some());
     let metrics = &cache.0.metrics;

@@ -148,7 +148,7 @@ async fn verify_falls_back_when_upstreams_fail_or_are_slow() {
             match what {
                 "servfail" => reply.rcode(Rcode::SERVFAIL).send(),
                 "slow" => Action::After(
-                    Duration::from_millis(400),
+                    Duration::from_millis(1200),
                     Box::new(reply.a([192, 0, 2, 2], 60).send()),
                 ),
                 _ => Action::Drop,
@@ -168,7 +168,7 @@ async fn verify_falls_back_when_upstreams_fail_or_are_slow() {
         let begun = Instant::now();
         let answer = setup.ask(&question).await.unwrap();
         assert_eq!(answer.ede, Some(Ede::STALE_ANSWER), "{what}");
-        assert!(begun.elapsed() < Duration::from_millis(300), "{what}");
+        assert!(begun.elapsed() < Duration::from_secs(1), "{what}");
         if what == "slow" {
             eventually("the late answer is kept", || {
                 setup
@@ -235,6 +235,24 @@ async fn a_cache_outlives_a_reload() {
         .cached(&question("a.example"), in_seconds(1))
         .unwrap();
     assert!(answer.from_cache);
+}
+
+#[tokio::test]
+async fn a_thread_without_a_runtime_may_look_up() {
+    let upstream = FakeUpstream::answering().await.unwrap();
+    let setup = with_cache(&upstream, |config| {
+        config.serve_stale = Some(ServeStale::default());
+    })
+    .await;
+    setup.ask(&question("a.example")).await.unwrap();
+    let resolver = setup.resolver.clone();
+    let worker = std::thread::spawn(move || {
+        resolver
+            .cached(&question("a.example"), in_seconds(61))
+            .is_some()
+    });
+    eventually("a refresh", || upstream.count() == 2).await;
+    assert!(worker.join().unwrap());
 }
 
 #[tokio::test]

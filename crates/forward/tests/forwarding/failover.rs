@@ -48,7 +48,7 @@ async fn a_black_hole_costs_its_patience_once() {
             .unwrap();
     }
     assert!(
-        begun.elapsed() < Duration::from_millis(400),
+        begun.elapsed() < Duration::from_secs(2),
         "{:?}",
         begun.elapsed()
     );
@@ -74,7 +74,7 @@ async fn a_refused_port_costs_nothing() {
         question.transport = transport;
         setup.ask(&question).await.unwrap();
         assert!(
-            begun.elapsed() < Duration::from_millis(50),
+            begun.elapsed() < Duration::from_millis(200),
             "{:?}",
             begun.elapsed()
         );
@@ -115,7 +115,7 @@ async fn a_slow_answer_is_heard_though_another_upstream_was_asked_meanwhile() {
     let answer = setup.ask(&question("a.example")).await.unwrap();
     assert_eq!(answer.upstream.as_deref(), Some(&*slow.addr().to_string()));
     assert!(
-        begun.elapsed() < Duration::from_millis(900),
+        begun.elapsed() < Duration::from_millis(1500),
         "{:?}",
         begun.elapsed()
     );
@@ -136,7 +136,7 @@ async fn one_lost_datagram_does_not_fail_a_single_upstream() {
     let setup = Setup::new(&[&upstream], |_| {}).await;
     let begun = Instant::now();
     setup.ask(&question("a.example")).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(800));
+    assert!(begun.elapsed() < Duration::from_millis(1500));
 }
 
 #[tokio::test]
@@ -557,7 +557,7 @@ async fn stanzas_are_tried_in_order() {
     assert_eq!((first.count(), second.count()), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn upstreams_come_from_a_file_that_is_followed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("resolv.conf");
@@ -609,6 +609,18 @@ async fn host_names_are_resolved_once_through_the_resolver() {
     setup.ask(&question("b.example")).await.unwrap();
     assert_eq!(resolver.count(), 2, "one A and one AAAA");
     assert_eq!(upstream.count(), 2);
+}
+
+#[tokio::test]
+async fn zone_transfers_are_refused() {
+    let upstream = FakeUpstream::answering().await.unwrap();
+    let setup = Setup::new(&[&upstream], |_| {}).await;
+    for qtype in [Rtype::AXFR, Rtype::IXFR] {
+        let question = question("a.example").with_type(qtype);
+        let failure = setup.ask(&question).await.unwrap_err();
+        assert_eq!(failure.rcode, Rcode::REFUSED);
+    }
+    assert_eq!(upstream.count(), 0);
 }
 
 #[tokio::test]
