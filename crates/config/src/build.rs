@@ -121,6 +121,8 @@ fn refuse_unknown(raw: &RawBlock, sink: &mut Sink) {
                 "directive '{name}' is a CoreDNS plugin this server does not support (see {})",
                 catalog::DIRECTIVES_PAGE
             )
+        } else if name.contains(['{', '}']) {
+            format!("Unknown directive '{name}' (a brace needs space around it)")
         } else {
             let known = catalog::directive_names().iter().copied().chain(["import"]);
             format!(

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::position::Position;
+use crate::token::Token;
 
 /// One mistake that keeps a configuration from being used.
 ///
@@ -25,8 +26,15 @@ pub struct ConfigError {
 }
 
 /// Every mistake of a configuration, in the order of the text. Never empty.
+///
+/// `Display` gives one line for each mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Errors(Vec<ConfigError>);
+pub struct Errors {
+    /// The mistakes.
+    errors: Vec<ConfigError>,
+    /// The doubts, which may explain a mistake: a variable that is not set.
+    warnings: Vec<Warning>,
+}
 
 /// Something legal that is probably not what was meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,12 +77,15 @@ impl ConfigError {
     }
 
     /// A token that cannot stand where it does.
-    pub(crate) fn syntax(position: &Position, token: &str, expecting: &str) -> Self {
+    pub(crate) fn syntax(token: &Token, expecting: &str, why: &str) -> Self {
         Self {
             plugin: None,
-            position: position.clone(),
+            position: token.position.clone(),
             kind: Kind::Syntax,
-            message: format!("Unexpected token '{token}', expecting '{expecting}'"),
+            message: format!(
+                "Unexpected token '{}', expecting '{expecting}'{why}",
+                token.text
+            ),
         }
     }
 
@@ -126,25 +137,24 @@ impl std::error::Error for ConfigError {}
 impl Errors {
     /// The mistakes, in the order of the text.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
-        self.0.iter()
+        self.errors.iter()
+    }
+
+    /// What is doubtful besides, in the order of the text.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 }
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, error) in self.errors.iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
             write!(f, "{error}")?;
         }
         Ok(())
-    }
-}
-
-impl From<ConfigError> for Errors {
-    fn from(error: ConfigError) -> Self {
-        Self(vec![error])
     }
 }
 
@@ -203,10 +213,11 @@ impl Sink {
         };
         self.errors.sort_by_key(|error| rank(&error.position));
         self.warnings.sort_by_key(|warning| rank(&warning.position));
-        if self.errors.is_empty() {
-            Ok((value, self.warnings))
+        let Self { errors, warnings } = self;
+        if errors.is_empty() {
+            Ok((value, warnings))
         } else {
-            Err(Errors(self.errors))
+            Err(Errors { errors, warnings })
         }
     }
 

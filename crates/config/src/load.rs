@@ -112,7 +112,9 @@ fn finish(
         version,
         digest: digest(raw),
     };
-    warn_about(&config, &mut sink);
+    if !sink.has_errors() {
+        warn_about(&config, &mut sink);
+    }
     let (config, warnings) = sink.finish(config)?;
     Ok(Loaded { config, warnings })
 }

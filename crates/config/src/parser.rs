@@ -6,6 +6,7 @@
 //! A mistake is noted and reading goes on with the next directive or block, so
 //! that one run reports them all.
 
+mod body;
 mod import;
 mod stream;
 #[cfg(test)]
@@ -15,7 +16,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::catalog;
 use crate::diagnostic::ConfigError;
 use crate::diagnostic::Sink;
 use crate::env::Env;
@@ -24,7 +24,6 @@ use crate::lexer::lex;
 use crate::parser::stream::Stream;
 use crate::position::Position;
 use crate::token::Directive;
-use crate::token::Property;
 use crate::token::RawBlock;
 use crate::token::Token;
 
@@ -39,6 +38,7 @@ pub(crate) fn parse(file: &str, text: &str, env: Env<'_>, sink: &mut Sink) -> Ve
         files: BTreeMap::new(),
         snippet_imports: 0,
         file_imports: 0,
+        gave_up: false,
         env,
         sink,
         blocks: Vec::new(),
@@ -63,6 +63,8 @@ struct Parser<'a> {
     file_imports: usize,
     /// The environment.
     env: Env<'a>,
+    /// Whether what was left has been given up.
+    gave_up: bool,
     /// Takes what is wrong.
     sink: &'a mut Sink,
     /// The blocks so far.
@@ -89,13 +91,10 @@ impl Parser<'_> {
     fn block(&mut self) {
         let (keys, body) = self.keys();
         let Some(first) = keys.first() else {
-            if body == Body::Brace {
+            if let Some(brace) = self.stream.peek().cloned() {
                 self.error_here("Expected a zone before '{', as in '. {'");
-            } else if body == Body::Bare {
-                return;
+                self.body(body, &brace.position, &mut Vec::new());
             }
-            let mut directives = Vec::new();
-            self.body(body, &mut directives);
             return;
         };
         let position = first.position.clone();
@@ -106,7 +105,7 @@ impl Parser<'_> {
             return;
         }
         let mut directives = Vec::new();
-        self.body(body, &mut directives);
+        self.body(body, &position, &mut directives);
         self.blocks.push(RawBlock {
             keys,
             directives,
@@ -115,14 +114,14 @@ impl Parser<'_> {
     }
 
     /// Reads what follows the keys.
-    fn body(&mut self, body: Body, into: &mut Vec<Directive>) {
+    fn body(&mut self, body: Body, start: &Position, into: &mut Vec<Directive>) {
         match body {
             Body::Brace => {
                 self.stream.take();
-                self.directives(true, into);
+                self.directives(Some(start), into);
             }
-            Body::Opened => self.directives(true, into),
-            Body::Bare => self.directives(false, into),
+            Body::Opened => self.directives(Some(start), into),
+            Body::Bare => self.directives(None, into),
             Body::Empty => {}
         }
     }
@@ -202,8 +201,7 @@ impl Parser<'_> {
                 return;
             }
             Body::Bare => {
-                let error = self.syntax_error("{");
-                self.sink.error(error);
+                self.error_brace("{", "");
                 return;
             }
         }
@@ -221,8 +219,7 @@ impl Parser<'_> {
             }
             tokens.push(token);
         }
-        let error = self.syntax_error("}");
-        self.sink.error(error);
+        self.error_brace("}", &not_closed(position));
     }
 
     /// Keeps the words of a snippet.
@@ -237,168 +234,18 @@ impl Parser<'_> {
         self.snippets.insert(name, Arc::from(tokens));
     }
 
-    /// Reads directives to the closing brace, or to the end of the file.
-    fn directives(&mut self, braced: bool, into: &mut Vec<Directive>) {
-        while let Some(token) = self.take() {
-            if token.closes() {
-                if braced {
-                    return;
-                }
-                self.stray_brace(&token);
-            } else if token.opens() {
-                self.brace_on_its_own_line(&token, into);
-            } else if token.text == "import" {
-                self.import(&token);
-            } else {
-                let directive = self.directive(token);
-                into.push(directive);
-            }
-        }
-        if braced {
-            let error = self.syntax_error("}");
-            self.sink.error(error);
-        }
-    }
-
-    /// Reads the arguments and the block of a directive.
-    fn directive(&mut self, name: Token) -> Directive {
-        let mut directive = Directive {
-            name,
-            arguments: Vec::new(),
-            block: None,
-        };
-        while self.stream.continues_line() && !self.stream.peek().is_some_and(Token::closes) {
-            let Some(token) = self.take() else { break };
-            if token.is_empty_block() {
-                self.warn_empty_block(&token);
-                directive.block = Some(Vec::new());
-            } else if token.opens() {
-                directive.block = Some(self.properties(&directive.name.text));
-            } else {
-                directive.arguments.push(token);
-                continue;
-            }
-            self.expect_line_end();
-            return directive;
-        }
-        self.open_glued(&mut directive);
-        directive
-    }
-
-    /// Opens the block of a directive whose brace lacks its space.
-    fn open_glued(&mut self, directive: &mut Directive) {
-        let last = directive
-            .arguments
-            .last_mut()
-            .unwrap_or(&mut directive.name);
-        let Some(word) = last.glued_brace().map(str::to_owned) else {
-            return;
-        };
-        self.sink.error(ConfigError::parsing(
-            &last.position,
-            format!("missing space before '{{': write '{word} {{'"),
-        ));
-        last.text = word;
-        directive.block = Some(self.properties(&directive.name.text));
-    }
-
-    /// Reads the lines of a directive's block to its closing brace.
-    fn properties(&mut self, directive: &str) -> Vec<Property> {
-        let reads_nested = !catalog::is_supported(directive);
-        let mut lines = Vec::new();
-        let mut line = Vec::new();
-        loop {
-            let continues = self.stream.continues_line();
-            let Some(token) = self.take() else {
-                self.error_at_last("Unexpected EOF");
-                break;
-            };
-            if !continues {
-                lines.extend(Property::of(std::mem::take(&mut line)));
-            }
-            if token.closes() {
-                break;
-            }
-            if token.opens() {
-                if !reads_nested {
-                    self.sink.error(ConfigError::parsing(
-                        &token.position,
-                        "Unexpected token '{': a block within a directive's block",
-                    ));
-                }
-                self.skip_block();
-            } else if token.text == "import" && line.is_empty() {
-                self.import(&token);
-            } else {
-                line.push(token);
-            }
-        }
-        lines.extend(Property::of(line));
-        lines
-    }
-
-    /// Skips to the brace that closes a block.
-    fn skip_block(&mut self) {
-        let mut depth = 1_usize;
-        while depth > 0 {
-            match self.take() {
-                Some(token) if token.opens() => depth += 1,
-                Some(token) if token.closes() => depth -= 1,
-                Some(_) => {}
-                None => return,
-            }
-        }
-    }
-
-    /// Reports a `{` at the beginning of a line among directives, and gives
-    /// its block to the directive before it.
-    fn brace_on_its_own_line(&mut self, brace: &Token, into: &mut [Directive]) {
-        let message = "Unexpected token '{', expecting argument \
-                       (the '{' belongs on the line of its directive)";
-        let previous = into.last_mut();
-        let plugin = previous
-            .as_ref()
-            .and_then(|d| catalog::supported(&d.name.text));
-        self.sink.error(match plugin {
-            Some(plugin) => ConfigError::plugin(plugin, &brace.position, message),
-            None => ConfigError::parsing(&brace.position, message),
-        });
-        let name = previous
-            .as_ref()
-            .map(|d| d.name.text.clone())
-            .unwrap_or_default();
-        let block = self.properties(&name);
-        if let Some(directive) = previous
-            && directive.block.is_none()
-        {
-            directive.block = Some(block);
-        }
-    }
-
-    /// Reports what follows a closing brace on its line.
-    fn expect_line_end(&mut self) {
-        if !self.stream.continues_line() {
-            return;
-        }
-        if let Some(token) = self.stream.peek()
-            && !token.closes()
-        {
-            let error = ConfigError::parsing(
-                &token.position,
-                format!(
-                    "Unexpected token '{}' after '}}': begin a new line",
-                    token.text
-                ),
-            );
-            self.sink.error(error);
-        }
+    /// Gives up on what is left. It would only lead to errors that follow
+    /// from the one that was told.
+    fn give_up(&mut self) {
+        self.stream.abandon();
+        self.gave_up = true;
     }
 
     /// Takes the next word, unless there have been too many.
     fn take(&mut self) -> Option<Token> {
         if self.stream.taken() >= MAX_TOKENS {
             self.error_at_last(&format!("more than {MAX_TOKENS} words"));
-            self.stream.abandon();
+            self.give_up();
         }
         self.stream.take()
     }
@@ -419,11 +266,12 @@ impl Parser<'_> {
         );
     }
 
-    /// The last word, where another was expected.
-    fn syntax_error(&self, expecting: &str) -> ConfigError {
-        match self.stream.last() {
-            Some(last) => ConfigError::syntax(&last.position, &last.text, expecting),
-            None => ConfigError::syntax(&Position::start_of(""), "", expecting),
+    /// Reports that the last word is not followed by a brace.
+    fn error_brace(&mut self, brace: &str, why: &str) {
+        if let Some(last) = self.stream.last()
+            && !self.gave_up
+        {
+            self.sink.error(ConfigError::syntax(last, brace, why));
         }
     }
 
@@ -437,7 +285,9 @@ impl Parser<'_> {
 
     /// Reports a mistake at the last word.
     fn error_at_last(&mut self, message: &str) {
-        if let Some(token) = self.stream.last() {
+        if let Some(token) = self.stream.last()
+            && !self.gave_up
+        {
             let error = ConfigError::parsing(&token.position, message);
             self.sink.error(error);
         }
@@ -447,6 +297,11 @@ impl Parser<'_> {
 /// The name in a key of the form `(name)`.
 fn snippet_name(key: &Token) -> Option<&str> {
     key.text.strip_prefix('(')?.strip_suffix(')')
+}
+
+/// Says which block lacks its closing brace.
+fn not_closed(start: &Position) -> String {
+    format!(" (the block that begins at {start} is not closed)")
 }
 
 /// So many words may a configuration have, imports included.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use portolan_proto::Name;
 
+use crate::catalog;
 use crate::diagnostic::ConfigError;
 use crate::duration::SignedDuration;
 use crate::token::Directive;
@@ -153,7 +154,10 @@ impl<'a> Words<'a> {
     /// A property the directive does not have.
     pub(crate) fn unknown_property(&self, known: &[&str]) -> ConfigError {
         let word = &self.current.text;
-        let suggestion = crate::catalog::suggestion(word, known.iter().copied());
+        let mut suggestion = catalog::suggestion(word, known.iter().copied());
+        if suggestion.is_empty() && catalog::is_directive(word) {
+            suggestion = format!(" (a directive: is the block of '{}' closed?)", self.plugin);
+        }
         self.error(format!("unknown property '{word}'{suggestion}"))
     }
 }

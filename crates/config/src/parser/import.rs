@@ -92,7 +92,7 @@ impl Parser<'_> {
     ) -> Result<(), ConfigError> {
         if count > limit {
             // What is left would import as much again.
-            self.stream.abandon();
+            self.give_up();
             return Err(ConfigError::parsing(&target.position, message));
         }
         for tokens in sources.into_iter().rev() {

@@ -368,6 +368,39 @@ example..org {
 }
 
 #[test]
+fn a_block_that_is_not_closed_is_found() {
+    assert_refused(
+        ". {\n forward . 192.0.2.1 {\n  max_fails 2\n\n cache 30\n errors\n}\n",
+        &[
+            "plugin/forward: Corefile:5:2 - Error during parsing: unknown property 'cache' (a directive: is the block of 'forward' closed?)",
+            "Corefile:7:1 - Syntax error: Unexpected token '}', expecting '}' (the block that begins at Corefile:1:1 is not closed)",
+        ],
+    );
+    assert_refused(
+        ". {\n whoami\n}}\n",
+        &["Unknown directive '}}' (a brace needs space around it)"],
+    );
+}
+
+#[test]
+fn warnings_stand_beside_the_errors_they_explain() {
+    let env = |_: &str| None;
+    let options = portolan_config::Options {
+        default_port: None,
+        env: &env,
+    };
+    let text = ". {\n forward . {$UP}\n}";
+    let errors = portolan_config::load_corefile("Corefile", text, &options).expect_err("refused");
+    assert!(errors.to_string().contains("invalid address: \"\""));
+    assert!(
+        errors
+            .warnings()
+            .iter()
+            .any(|warning| warning.message.contains("'UP' is not set"))
+    );
+}
+
+#[test]
 fn silent_misreadings_are_told() {
     for (text, fragment) in [
         (". {\n log foo#bar baz\n whoami\n}", "begins a comment"),

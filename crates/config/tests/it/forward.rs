@@ -64,7 +64,6 @@ const REFUSED: &[(&str, &str)] = &[
          1.1.1.10 1.1.1.11 1.1.1.12 1.1.1.13 1.1.1.14 1.1.1.15 1.1.1.16",
         "more than 15 TOs configured: 16",
     ),
-    ("forward . /dev/null", "no valid upstream addresses found"),
     ("forward . https://1.1.1.1/", "paths are not allowed"),
     ("forward . a27.0.0.1", "failed to resolve \"a27.0.0.1\""),
     (
@@ -288,7 +287,27 @@ fn a_range_stands_for_its_first_reverse_zone() {
 }
 
 #[test]
+fn files_count_with_their_name_servers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("resolv.conf");
+    let file = path.display();
+    std::fs::write(&path, "# nothing\n").expect("a file");
+    assert_refused(
+        &in_root(&format!("forward . {file}")),
+        &["no valid upstream addresses found"],
+    );
+    assert!(load(&in_root(&format!("forward . {file} 192.0.2.1"))).is_ok());
+    std::fs::write(&path, "nameserver 192.0.2.1\n".repeat(15)).expect("a file");
+    let text = in_root(&format!("forward . {file} 192.0.2.1"));
+    assert_refused(&text, &["more than 15 TOs configured: 16"]);
+}
+
+#[test]
 fn doubtful_stanzas_are_told() {
+    assert_warned(
+        &in_root("forward . /dev/null"),
+        &["'/dev/null' cannot be read now: not a regular file"],
+    );
     assert_warned(
         &in_root("forward . 192.0.2.1 { tls_servername a }"),
         &["tls and tls_servername have no effect"],

@@ -1,6 +1,9 @@
 //! Upstreams as they are written: addresses, host names, files.
 
 use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -94,7 +97,7 @@ impl Upstream {
         let Self::ResolvConf(path) = self else {
             return 1;
         };
-        match fs::read_to_string(path) {
+        match read_resolv_conf(path) {
             Ok(text) => {
                 let count = nameservers(&text).len();
                 if count == 0 {
@@ -145,6 +148,19 @@ impl UpstreamServer {
             server_name,
         })
     }
+}
+
+/// Reads a file in the form of `resolv.conf`. A device or a pipe could block,
+/// and what is longer is no such file.
+fn read_resolv_conf(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    File::open(path)?
+        .take(MAX_RESOLV_CONF)
+        .read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The name servers of a text in the form of `resolv.conf`, with the
@@ -235,6 +251,9 @@ fn hostname(text: &str) -> Option<Name> {
 fn not_address(text: &str) -> String {
     format!("failed to resolve {text:?}: not an IP address, host name or file")
 }
+
+/// So much of a `resolv.conf` is read, in octets.
+const MAX_RESOLV_CONF: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
