@@ -319,17 +319,20 @@ impl Generation {
         if block.forward.is_empty() {
             return Ok(None);
         }
-        let context = forward::Context::new(
-            parts.tasks.clone(),
-            next.stop.clone(),
-            parts.forward_families.clone(),
-        )
-        .with_max_in_flight(parts.pending);
+        let context = {
+            // What it starts in the background belongs to the query runtime.
+            let _queries = parts.queries.enter();
+            forward::Context::new(
+                parts.tasks.clone(),
+                next.stop.clone(),
+                parts.forward_families.clone(),
+            )
+            .with_max_in_flight(parts.pending)
+        };
         let mut stanzas = Vec::new();
         for directive in &block.forward {
             let config = translate::forward(&directive.value)?;
             let position = &directive.position;
-            // Its background tasks belong to the query runtime.
             let surroundings = context.clone();
             let building = parts
                 .queries

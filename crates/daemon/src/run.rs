@@ -1,9 +1,11 @@
 //! `portolan serve`: start, reload, stop.
 
+use std::backtrace::Backtrace;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -63,6 +65,8 @@ struct Supervisor {
     log: LogGuard,
     /// What reloads count.
     counters: ReloadCounters,
+    /// Whether a panic is logged with its stack, as `errors` may ask.
+    stacktrace: Arc<AtomicBool>,
 }
 
 /// Which configurations were seen.
@@ -150,7 +154,8 @@ impl Supervisor {
             },
             log.dropped_lines(),
         )?;
-        hook_panics(metrics.panics().clone());
+        let stacktrace = Arc::new(AtomicBool::new(false));
+        hook_panics(metrics.panics().clone(), Arc::clone(&stacktrace));
         let readiness = Readiness::default();
         let services = Services {
             metrics: metrics.clone(),
@@ -170,6 +175,7 @@ impl Supervisor {
             readiness,
             log,
             counters,
+            stacktrace,
         };
         warn(&loaded);
         let zones = supervisor.apply(&loaded.config, START_PATIENCE).await?;
@@ -209,6 +215,7 @@ impl Supervisor {
         self.readiness.set_monitor(monitor);
         self.generation.hand_over(next, &self.parts).await;
         self.log.set_debug(debug(config));
+        self.stacktrace.store(stacktrace(config), Ordering::Relaxed);
         self.reload = config.reload.as_ref().map(|reload| reload.value);
         self.digests = Digests {
             current: config.digest.clone(),
@@ -437,6 +444,12 @@ fn debug(config: &Config) -> bool {
         .any(|block| block.value.debug.is_some())
 }
 
+/// Whether a server block asks for the stack of a panic.
+fn stacktrace(config: &Config) -> bool {
+    let errors = config.blocks.iter().filter_map(|block| block.value.errors.as_ref());
+    errors.into_iter().any(|errors| errors.value.stacktrace)
+}
+
 /// How many files the process may have open.
 fn descriptors() -> u64 {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -455,10 +468,15 @@ fn descriptors() -> u64 {
 }
 
 /// Counts and logs panics. They end at most the task that had them.
-fn hook_panics(panics: IntCounter) {
+fn hook_panics(panics: IntCounter, stacktrace: Arc<AtomicBool>) {
     std::panic::set_hook(Box::new(move |panic| {
         panics.inc();
-        tracing::error!("panic: {panic}");
+        if stacktrace.load(Ordering::Relaxed) {
+            let stack = Backtrace::force_capture();
+            tracing::error!(plugin = "errors", %stack, "panic: {panic}");
+        } else {
+            tracing::error!(plugin = "errors", "panic: {panic}");
+        }
     }));
 }
 
