@@ -115,10 +115,19 @@ impl Outlet {
         self.changes.send(batch).await.map_err(|_| TableGone)
     }
 
-    /// Says what people want to know.
-    pub(crate) fn tell(&self, notices: Vec<Notice>) {
+    /// Says what people want to know. What `is_initial` will be summed up.
+    pub(crate) fn tell(&self, notices: Vec<Notice>, is_initial: bool) {
         for notice in notices {
-            self.tell_one(notice);
+            match notice {
+                Notice::Started { name, hostnames } if is_initial => tracing::debug!(
+                    plugin = "docker-cluster",
+                    endpoint = self.endpoint.as_str(),
+                    "container {} found with hostnames: [{}]",
+                    shown(&name),
+                    listing(&hostnames)
+                ),
+                notice => self.tell_one(notice),
+            }
         }
     }
 

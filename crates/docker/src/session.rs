@@ -92,12 +92,13 @@ impl Watcher {
     ) -> Result<Infallible, End> {
         let client = Client::new(&self.config.endpoint, &self.tracker, &self.cancel)?;
         self.await_answer(&client).await?;
-        let version = self.drive(client.version()).await?;
+        self.version = self.drive(client.version()).await?;
         let since = since(&self.config.endpoint);
         let mut events = pin!(client.events(since.as_deref()));
         let first = self.subscribe(&client, &mut events).await?;
 
         self.inventory.forget_requests();
+        self.is_held = false;
         let mut lists = Lists::new();
         let mut inspections = Inspections::new(client.clone());
         lists.begin(&client);
@@ -123,7 +124,7 @@ impl Watcher {
                 }
                 done = inspections.next() => self.on_inspected(done, &mut lists, &mut inspections).await?,
                 list = lists.next() => {
-                    self.on_list(list, version.as_deref(), &mut lists, &mut inspections).await?;
+                    self.on_list(list, &mut lists, &mut inspections).await?;
                     *watch = None;
                 }
                 event = events.next() => {
@@ -196,6 +197,10 @@ impl Watcher {
             );
         }
         let actions = self.inventory.handle_inspect(&ticket, outcome, now());
+        if self.is_held && actions.inspect.is_empty() && inspections.is_idle() {
+            self.is_held = false;
+            return self.complete(actions, lists, inspections).await;
+        }
         self.obey(actions, lists, inspections).await
     }
 
@@ -203,7 +208,6 @@ impl Watcher {
     async fn on_list(
         &mut self,
         list: Result<Vec<Observed>, Error>,
-        version: Option<&str>,
         lists: &mut Lists,
         inspections: &mut Inspections,
     ) -> Result<(), End> {
@@ -227,10 +231,25 @@ impl Watcher {
                 self.config.reconcile
             };
         lists.again = false;
-        let mut actions = self.inventory.handle_list(list, now());
+        let actions = self.inventory.handle_list(list, now());
         if actions.relist {
             return self.obey(actions, lists, inspections).await;
         }
+        // The very first sync is complete when it is known who is healthy.
+        self.is_held = !self.was_synced && !actions.inspect.is_empty();
+        if self.is_held {
+            return self.obey(actions, lists, inspections).await;
+        }
+        self.complete(actions, lists, inspections).await
+    }
+
+    /// Does what completes a sync.
+    async fn complete(
+        &mut self,
+        mut actions: Actions,
+        lists: &mut Lists,
+        inspections: &mut Inspections,
+    ) -> Result<(), End> {
         if !self.was_synced {
             let changes = std::mem::take(&mut actions.changes);
             tokio::select! {
@@ -242,22 +261,22 @@ impl Watcher {
         let is_first = self.synced_at.is_none();
         self.synced_at.get_or_insert_with(now);
         self.obey(actions, lists, inspections).await?;
-        self.synced(is_first, version);
+        self.outlet.set_last_sync(unix_time().as_secs_f64());
+        if is_first {
+            self.in_step();
+        }
         Ok(())
     }
 
     /// The connection is in step with the engine.
-    fn synced(&mut self, is_first: bool, version: Option<&str>) {
-        self.outlet.set_last_sync(unix_time().as_secs_f64());
-        if !is_first {
-            return;
-        }
-        let plugin = "docker-cluster";
-        let endpoint = &self.config.endpoint;
+    fn in_step(&mut self) {
         if std::mem::replace(&mut self.was_synced, true) {
             self.outlet.count_reconnect();
         }
         self.outage.ended();
+        let plugin = "docker-cluster";
+        let endpoint = &self.config.endpoint;
+        let version = self.version.as_deref();
         tracing::info!(plugin, %endpoint, version, "connected to Docker daemon");
         let containers = self.inventory.container_count();
         tracing::info!(plugin, %endpoint, "synced {containers} containers with DNS records");
@@ -275,7 +294,8 @@ impl Watcher {
         if actions.relist {
             lists.soon(now());
         }
-        self.outlet.tell(actions.notices);
+        // What is there from the start is summed up.
+        self.outlet.tell(actions.notices, !self.was_synced);
         self.outlet.gauge(self.synced_at.is_some(), &self.inventory);
         Ok(())
     }
@@ -351,6 +371,11 @@ impl Inspections {
                 (ticket, outcome, error)
             }));
         }
+    }
+
+    /// Whether none is under way.
+    fn is_idle(&self) -> bool {
+        self.pending.is_empty()
     }
 
     /// The next one that is done. Cancel safe.

@@ -58,6 +58,10 @@ pub(crate) struct Watcher {
     pub(crate) synced_at: Option<Instant>,
     /// Whether any connection was in step.
     pub(crate) was_synced: bool,
+    /// Whether the first sync waits for inspections.
+    pub(crate) is_held: bool,
+    /// The engine's version, if it tells.
+    pub(crate) version: Option<String>,
     /// Delays between attempts.
     backoff: Backoff,
     /// Until when attempts follow one another quickly.
@@ -92,6 +96,8 @@ impl Watcher {
             cancel,
             synced_at: None,
             was_synced: false,
+            is_held: false,
+            version: None,
             backoff: Backoff::new(SHORTEST_DELAY, LONGEST_DELAY),
             quick_until: None,
         }
@@ -196,7 +202,7 @@ impl Watcher {
                     // What is asked for without a connection is asked for
                     // again as soon as there is one.
                     self.send(actions.changes).await?;
-                    self.outlet.tell(actions.notices);
+                    self.outlet.tell(actions.notices, false);
                     self.outlet.gauge(false, &self.inventory);
                 }
                 output = &mut future => return Ok(output),

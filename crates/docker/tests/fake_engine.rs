@@ -320,6 +320,21 @@ async fn healthy_only_waits_for_the_health_check() {
 }
 
 #[tokio::test]
+async fn with_healthy_only_the_first_sync_waits_for_inspections() {
+    let fixture = Fixture::start(
+        |config| config.healthy_only = true,
+        |control| {
+            for n in 0..20 {
+                control.put(container(&format!("c{n}"), &format!("n{n}.example")));
+            }
+        },
+    )
+    .await;
+    fixture.synced().await;
+    assert_eq!(fixture.names().len(), 20);
+}
+
+#[tokio::test]
 async fn a_renamed_container_is_known_by_its_new_name() {
     let fixture = Fixture::start(
         |_| {},
@@ -413,9 +428,11 @@ async fn an_outage_is_logged_once_and_its_end_once() {
     fixture.docker.stop();
     tokio::time::sleep(Duration::from_millis(3_500)).await;
     fixture.docker.resume().unwrap();
-    fixture.docker.subscribed(1).await;
+    fixture.connected().await;
     fixture.control.run(container("c1", "web.example"));
     fixture.until(&["web.example. c1"]).await;
+    // Words come after the batch.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(logs.lines("WARN").len(), 1, "{:#?}", logs.lines("WARN"));
     let info = logs.lines("INFO");
     let count = |part: &str| info.iter().filter(|line| line.contains(part)).count();
@@ -574,6 +591,16 @@ impl Fixture {
             .await
             .unwrap()
             .unwrap();
+    }
+
+    /// Waits until the engine is connected and in step.
+    async fn connected(&self) {
+        let connected = async {
+            while self.metric("portolan_docker_connected") < 1.0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(5), connected).await.unwrap();
     }
 
     /// Waits for a state.
