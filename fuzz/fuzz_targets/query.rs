@@ -56,7 +56,8 @@ fn answer(out: &mut Vec<u8>, query: &Query<'_>) {
         target.and_then(|target| writer.record(Section::Answer, target, record));
     }
     writer.soa(Soa {
-        apex_offset: 0,
+        apex: ResponseWriter::QNAME,
+        apex_length: query.qname.as_wire().len(),
         serial: 1,
         negative_ttl: 5,
     });

@@ -18,8 +18,11 @@ pub struct ResponseHead {
 /// The SOA that negative answers about local names carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Soa {
-    /// How many octets of the query name stand before the apex.
-    pub apex_offset: usize,
+    /// Where the apex stands in the response: in the query name, or in the
+    /// target of a CNAME.
+    pub apex: u16,
+    /// Octets of the apex.
+    pub apex_length: usize,
     /// Version of the data.
     pub serial: u32,
     /// Seconds for which absence may be believed (RFC 2308 §5).
@@ -39,8 +42,6 @@ pub struct ResponseWriter<'b> {
     limit: usize,
     /// Octets of it that are set aside for the OPT.
     reserve: usize,
-    /// Octets of the query name.
-    qname_length: usize,
     /// Records in each section.
     counts: [u16; 3],
     /// Whether a record was left out.
@@ -107,7 +108,6 @@ impl<'b> ResponseWriter<'b> {
             out,
             limit,
             reserve,
-            qname_length: query.qname.as_wire().len(),
             counts: [0; 3],
             full: false,
         }
@@ -159,19 +159,23 @@ impl<'b> ResponseWriter<'b> {
     /// Appends the SOA of a negative answer to the authority section
     /// (RFC 2308 §3).
     pub fn soa(&mut self, soa: Soa) {
-        let apex_length = self.qname_length.saturating_sub(soa.apex_offset);
         // MNAME is the apex, RNAME is hostmaster at the apex, or the apex
         // where that would be too long a name.
-        let mailbox: &[u8] = if apex_length + HOSTMASTER.len() > MAX_NAME {
+        let mailbox: &[u8] = if soa.apex_length + HOSTMASTER.len() > MAX_NAME {
             b""
         } else {
             HOSTMASTER
         };
         let rdata_length = 2 + mailbox.len() + 2 + 20;
+        // RFC 1035 §4.1.4: see `record`.
+        if soa.apex > MAX_OFFSET {
+            self.overflow(Section::Authority);
+            return;
+        }
         if !self.claim(Section::Authority, 2 + 10 + rdata_length) {
             return;
         }
-        let apex = pointer(Self::QNAME + u16::try_from(soa.apex_offset).unwrap_or(0));
+        let apex = pointer(soa.apex);
         self.out.extend_from_slice(&apex);
         self.out.extend_from_slice(&Rtype::SOA.0.to_be_bytes());
         self.out.extend_from_slice(&[0, 1]);
@@ -189,6 +193,11 @@ impl<'b> ResponseWriter<'b> {
     /// Ends the response: counts, and an OPT if the query has one.
     pub fn finish(self, query: &Query<'_>, rcode: Rcode, edns: &EdnsReply<'_>) {
         end(self.out, query, rcode, edns, self.counts, self.limit);
+    }
+
+    /// Sets TC: what there is to say is more than was written (RFC 2181 §9).
+    pub fn truncate(&mut self) {
+        set_truncated(self.out);
     }
 
     /// Whether a record was left out so far.

@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use portolan_forward::Answer;
@@ -14,6 +12,7 @@ use portolan_proto::Class;
 use portolan_proto::Ede;
 use portolan_proto::Flags;
 use portolan_proto::OPTION_TCP_KEEPALIVE;
+use portolan_proto::Qname;
 use portolan_proto::Query;
 use portolan_proto::Rcode;
 use portolan_proto::ReadError;
@@ -36,6 +35,7 @@ use crate::local::LocalLayer;
 use crate::metrics::BlockMetrics;
 use crate::pending::Pending;
 use crate::relay;
+use crate::rotation::Rotation;
 use crate::whoami;
 use crate::writer;
 use crate::writer::Frame;
@@ -48,8 +48,8 @@ pub(crate) struct Shared {
     pub(crate) table: Arc<Table>,
     /// What is counted.
     pub(crate) families: Families,
-    /// Turns with each answer, so that addresses rotate.
-    pub(crate) rotation: AtomicUsize,
+    /// Which address is first in which answer.
+    pub(crate) rotation: Rotation,
 }
 
 /// A message and where it came from.
@@ -125,18 +125,46 @@ pub(crate) fn handle(
         }
     };
     let frame = frame(&query, received);
+    if query.edns.is_some_and(|edns| edns.version != 0) {
+        // RFC 6891 §6.1.3: version 0 is what we speak, whatever is asked.
+        writer::empty(out, &query, &frame, Rcode::BADVERS, false);
+        let outcome = Outcome::answered("", Rcode::BADVERS);
+        match routing.find(&query.qname, query.qtype) {
+            Some((_, block)) => {
+                let metrics = block.hooks.metrics.as_deref();
+                outcome.report(metrics, Some(block), &query, received, out);
+            }
+            None => outcome.report(routing.unrouted(), None, &query, received, out),
+        }
+        return Step::Respond;
+    }
     let Some((_, block)) = routing.find(&query.qname, query.qtype) else {
         writer::empty(out, &query, &frame, Rcode::REFUSED, false);
         let outcome = Outcome::answered("", Rcode::REFUSED);
         outcome.report(routing.unrouted(), None, &query, received, out);
         return Step::Respond;
     };
-    let frame = Frame { recursion_available: block.recursion_available(), ..frame };
-    let stages = Stages { shared, block, query: &query, received, frame };
+    let frame = Frame {
+        recursion_available: block.recursion_available(),
+        ..frame
+    };
+    let stages = Stages {
+        shared,
+        block,
+        query: &query,
+        received,
+        frame,
+    };
     match stages.run(out) {
         Ok(outcome) => {
             let silent = outcome.rcode.is_none();
-            outcome.report(block.hooks.metrics.as_deref(), Some(block), &query, received, out);
+            outcome.report(
+                block.hooks.metrics.as_deref(),
+                Some(block),
+                &query,
+                received,
+                out,
+            );
             if silent { Step::Silent } else { Step::Respond }
         }
         Err(pending) => Step::Resolve(pending),
@@ -148,21 +176,18 @@ pub(crate) fn frame<'a>(query: &Query<'_>, received: &Received<'_>) -> Frame<'a>
     let tcp = received.transport == Transport::Tcp;
     // RFC 7828 §3.2.1: over TCP only, and only to a client that sent it.
     let keepalive = tcp
-        && query.edns.is_some_and(|edns| edns.options.find(OPTION_TCP_KEEPALIVE).is_some());
+        && query
+            .edns
+            .is_some_and(|edns| edns.options.find(OPTION_TCP_KEEPALIVE).is_some());
     Frame {
-        limit: if tcp { usize::from(u16::MAX) } else { query.udp_limit(UDP_PAYLOAD) },
+        limit: if tcp {
+            usize::from(u16::MAX)
+        } else {
+            query.udp_limit(UDP_PAYLOAD)
+        },
         recursion_available: false,
         tcp_keepalive: keepalive.then_some(received.tcp_idle),
         ede: None,
-    }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    /// The next turn of rotating answers.
-    pub(crate) fn turn(&self) -> usize {
-        self.rotation.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -172,10 +197,6 @@ impl Stages<'_> {
     /// Runs the stages in order.
     fn run(&self, out: &mut Vec<u8>) -> Result<Outcome, Box<Pending>> {
         let query = self.query;
-        if query.edns.is_some_and(|edns| edns.version != 0) {
-            // RFC 6891 §6.1.3: version 0 is what we speak.
-            return Ok(self.empty(out, "", Rcode::BADVERS));
-        }
         if !self.block.has_handler() || matches!(query.qtype, Rtype::AXFR | Rtype::IXFR) {
             return Ok(self.empty(out, "", Rcode::REFUSED));
         }
@@ -195,7 +216,9 @@ impl Stages<'_> {
             return Ok(self.empty(out, "", Rcode::REFUSED));
         }
         if self.block.whoami {
-            let Received { client, transport, .. } = *self.received;
+            let Received {
+                client, transport, ..
+            } = *self.received;
             whoami::respond(out, query, &self.frame, client, transport);
             return Ok(Outcome::answered("whoami", Rcode::NOERROR));
         }
@@ -216,9 +239,10 @@ impl Stages<'_> {
             Local::Known { layer, chain, end } => {
                 Some(self.known(snapshot, layer, &chain, end, out))
             }
-            Local::Unknown { layer, empty_non_terminal } => {
-                Some(Ok(self.unknown(snapshot, layer, empty_non_terminal, out)))
-            }
+            Local::Unknown {
+                layer,
+                empty_non_terminal,
+            } => Some(Ok(self.unknown(snapshot, layer, empty_non_terminal, out))),
             Local::Next => None,
         }
     }
@@ -236,11 +260,17 @@ impl Stages<'_> {
         match end {
             End::Answer(set) => {
                 let order = self.block.loadbalance.as_ref();
-                let turn = self.shared.turn();
+                let turn = if set.len() > 1 {
+                    self.shared.rotation.turn(query)
+                } else {
+                    0
+                };
                 writer::positive(out, query, frame, chain, Some(set), order, turn);
             }
             End::NoData => {
-                let negative = self.negative(snapshot, layer);
+                let absent = chain.last().and_then(|set| set.target());
+                let absent = absent.map_or(query.qname, Qname::from);
+                let negative = self.negative(snapshot, layer, &absent);
                 writer::negative(out, query, frame, Rcode::NOERROR, chain, negative);
             }
             End::Any => writer::any(out, query, frame),
@@ -251,7 +281,7 @@ impl Stages<'_> {
                     resolver.claims(&qname) && resolver.allows(&qname, self.received.client.ip())
                 });
                 if resolver.is_some() {
-                    let chain = chain.iter().map(|set| Rrset::clone(set)).collect();
+                    let chain = chain.iter().copied().cloned().collect();
                     return Err(self.pending(layer.plugin, chain, Some(&target)));
                 }
                 writer::positive(out, query, frame, chain, None, None, 0);
@@ -259,7 +289,10 @@ impl Stages<'_> {
             End::Loop => {
                 self.shared.families.cname_loops.inc();
                 let outcome = self.empty(out, layer.plugin, Rcode::SERVFAIL);
-                return Ok(Outcome { error: Some("the chain of aliases does not end"), ..outcome });
+                return Ok(Outcome {
+                    error: Some("the chain of aliases does not end"),
+                    ..outcome
+                });
             }
         }
         Ok(Outcome::answered(layer.plugin, Rcode::NOERROR))
@@ -275,32 +308,38 @@ impl Stages<'_> {
     ) -> Outcome {
         let rcode = match layer.unknown {
             UnknownAction::Drop => {
-                return Outcome { plugin: layer.plugin, rcode: None, error: None };
+                return Outcome {
+                    plugin: layer.plugin,
+                    rcode: None,
+                    error: None,
+                };
             }
             UnknownAction::Refused => return self.empty(out, layer.plugin, Rcode::REFUSED),
             UnknownAction::ServFail => {
                 let outcome = self.empty(out, layer.plugin, Rcode::SERVFAIL);
-                return Outcome { error: Some("no such name, and no next stage"), ..outcome };
+                return Outcome {
+                    error: Some("no such name, and no next stage"),
+                    ..outcome
+                };
             }
             // RFC 8020 §2: NXDOMAIN would deny the names below as well.
             UnknownAction::NxDomain if empty_non_terminal => Rcode::NOERROR,
             UnknownAction::NxDomain => Rcode::NXDOMAIN,
             UnknownAction::NoData => Rcode::NOERROR,
         };
-        let negative = self.negative(snapshot, layer);
+        let negative = self.negative(snapshot, layer, &self.query.qname);
         writer::negative(out, self.query, &self.frame, rcode, &[], negative);
         Outcome::answered(layer.plugin, rcode)
     }
 
     /// Answers from the cache, or hands over to the query runtime.
-    fn forward(
-        &self,
-        resolver: &Resolver,
-        out: &mut Vec<u8>,
-    ) -> Result<Outcome, Box<Pending>> {
+    fn forward(&self, resolver: &Resolver, out: &mut Vec<u8>) -> Result<Outcome, Box<Pending>> {
         let query = self.query;
         if !resolver.allows(&query.qname, self.received.client.ip()) {
-            let frame = self.frame.with_ede(Ede::PROHIBITED, "this server resolves for its own networks only");
+            let frame = self.frame.with_ede(
+                Ede::PROHIBITED,
+                "this server resolves for its own networks only",
+            );
             writer::empty(out, query, &frame, Rcode::REFUSED, false);
             return Ok(Outcome::answered("forward", Rcode::REFUSED));
         }
@@ -308,7 +347,7 @@ impl Stages<'_> {
         match resolver.cached(&question, self.received.now) {
             Some(Answer { message, ede, .. }) => {
                 let order = self.block.loadbalance.as_ref();
-                let turn = self.shared.turn();
+                let turn = order.map_or(0, |_| self.shared.rotation.turn(query));
                 let rcode = relay::write(out, query, &self.frame, message, ede, order, turn);
                 Ok(Outcome::answered("cache", rcode))
             }
@@ -323,7 +362,13 @@ impl Stages<'_> {
         chain: Vec<Rrset>,
         target: Option<&portolan_proto::Name>,
     ) -> Box<Pending> {
-        Box::new(Pending::new(Arc::clone(self.block), self.received, plugin, chain, target))
+        Box::new(Pending::new(
+            Arc::clone(self.block),
+            self.received,
+            plugin,
+            chain,
+            target,
+        ))
     }
 
     /// Writes a response without records.
@@ -334,16 +379,18 @@ impl Stages<'_> {
 
     /// The SOA of a negative answer. It is owned by the zone; in the root
     /// zone by the name itself, so that the answer covers just that name.
-    fn negative(&self, snapshot: &Snapshot, layer: &LocalLayer) -> Negative {
-        let qname = self.query.qname.as_wire().len();
+    fn negative(&self, snapshot: &Snapshot, layer: &LocalLayer, absent: &Qname) -> Negative {
+        let length = absent.as_wire().len();
         let zone = layer
             .zones
             .iter()
-            .filter(|zone| !zone.is_root() && self.query.qname.is_within(zone))
+            .filter(|zone| !zone.is_root() && absent.is_within(zone))
             .map(|zone| zone.as_wire().len())
             .max();
+        let apex_length = zone.unwrap_or(length);
         Negative {
-            apex_offset: zone.map_or(0, |zone| qname - zone),
+            apex_offset: u16::try_from(length - apex_length).unwrap_or(0),
+            apex_length,
             serial: snapshot.serial(),
             ttl: layer.negative_ttl,
         }
@@ -364,7 +411,11 @@ pub(crate) fn question(query: &Query<'_>, transport: Transport) -> Question {
 impl Outcome {
     /// A response that is no error.
     fn answered(plugin: &'static str, rcode: Rcode) -> Self {
-        Self { plugin, rcode: Some(rcode), error: None }
+        Self {
+            plugin,
+            rcode: Some(rcode),
+            error: None,
+        }
     }
 
     /// Tells metrics and logs.
@@ -431,7 +482,13 @@ pub(crate) fn observe(
 }
 
 /// Time since a message was read.
-#[expect(clippy::disallowed_methods, reason = "the duration of a query is read off the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the duration of a query is read off the clock"
+)]
 fn elapsed(since: Instant) -> std::time::Duration {
     Instant::now().saturating_duration_since(since)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,14 +19,17 @@ mod event;
 mod handle;
 mod limits;
 mod listen;
-mod local;
 mod loadbalance;
+mod local;
 mod metrics;
 mod pending;
 mod relay;
+mod rotation;
 mod routing;
 mod server;
 mod tcp;
+#[cfg(test)]
+mod testing;
 mod udp;
 mod whoami;
 mod writer;

@@ -48,11 +48,33 @@ impl Limits {
     /// them is for clients, the rest for upstreams, logs and Docker.
     pub fn within_descriptors(descriptors: u64) -> Self {
         let default = Self::default();
-        let share = usize::try_from(descriptors / 4).unwrap_or(usize::MAX).max(4);
+        let share = usize::try_from(descriptors / 4)
+            .unwrap_or(usize::MAX)
+            .max(4);
         Self {
             connections: default.connections.min(share),
             connections_per_client: default.connections_per_client.min(share),
             ..default
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_descriptors_leave_room_for_upstreams() {
+        for (descriptors, connections, per_client) in [
+            (0, 4, 4),
+            (64, 16, 16),
+            (1024, 256, 256),
+            (4096, 1024, 256),
+            (u64::MAX, 1024, 256),
+        ] {
+            let limits = Limits::within_descriptors(descriptors);
+            assert_eq!(limits.connections, connections, "{descriptors}");
+            assert_eq!(limits.connections_per_client, per_client, "{descriptors}");
         }
     }
 }

@@ -89,8 +89,12 @@ impl ListenAddr {
             .map(|_| Ok(self.open(Transport::Udp, true)?.into()))
             .collect::<Result<Vec<UdpSocket>, BindError>>()?;
         let tcp = self.open(Transport::Tcp, true)?;
-        tcp.listen(BACKLOG).map_err(|source| self.error(Transport::Tcp, source))?;
-        Ok(Sockets { udp, tcp: tcp.into() })
+        tcp.listen(BACKLOG)
+            .map_err(|source| self.error(Transport::Tcp, source))?;
+        Ok(Sockets {
+            udp,
+            tcp: tcp.into(),
+        })
     }
 
     /// Opens one socket, on all addresses of both families where it can.
@@ -150,7 +154,12 @@ impl ListenAddr {
             io::ErrorKind::AddrNotAvailable => "cannot assign requested address".to_owned(),
             _ => source.to_string(),
         };
-        BindError { addr: self, transport, reason, source }
+        BindError {
+            addr: self,
+            transport,
+            reason,
+            source,
+        }
     }
 }
 

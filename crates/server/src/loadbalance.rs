@@ -43,8 +43,9 @@ pub struct WeightsError {
 impl LoadBalance {
     /// The order of the records of a local RRset owned by `owner`.
     pub(crate) fn order_of(&self, owner: &Name, set: &Rrset, rotation: usize) -> Vec<usize> {
-        let addresses: Option<Vec<IpAddr>> =
-            (0..set.len()).map(|index| address(set.rtype(), set.record(index))).collect();
+        let addresses: Option<Vec<IpAddr>> = (0..set.len())
+            .map(|index| address(set.rtype(), set.record(index)))
+            .collect();
         match addresses {
             Some(addresses) => self.order(owner, &addresses, rotation),
             None => rotated(set.len(), rotation).collect(),
@@ -63,13 +64,17 @@ impl LoadBalance {
             let weights = weights.load();
             if let Some(first) = weights.choose(owner, addresses, rand::rng().random()) {
                 // One address moves to the front, the others keep theirs.
-                order = (0..addresses.len()).filter(|index| *index != first).collect();
+                order = (0..addresses.len())
+                    .filter(|index| *index != first)
+                    .collect();
                 order.insert(0, first);
             }
         }
         if !self.prefer.is_empty() {
             order.sort_by_key(|index| {
-                !addresses.get(*index).is_some_and(|a| self.prefer.iter().any(|n| n.contains(a)))
+                !addresses
+                    .get(*index)
+                    .is_some_and(|a| self.prefer.iter().any(|n| n.contains(a)))
             });
         }
         order
@@ -109,8 +114,13 @@ impl Weights {
                     if weight == 0 {
                         return Err(error("a weight of 1 to 255"));
                     }
-                    let name = current.as_ref().ok_or_else(|| error("a domain name first"))?;
-                    names.entry(name.clone()).or_default().insert(address, weight);
+                    let name = current
+                        .as_ref()
+                        .ok_or_else(|| error("a domain name first"))?;
+                    names
+                        .entry(name.clone())
+                        .or_default()
+                        .insert(address, weight);
                 }
                 _ => return Err(error("a name, or an address and its weight")),
             }
@@ -137,7 +147,9 @@ impl Weights {
 fn address(rtype: Rtype, record: &[u8]) -> Option<IpAddr> {
     match rtype {
         Rtype::A => record.last_chunk::<4>().map(|octets| IpAddr::from(*octets)),
-        Rtype::AAAA => record.last_chunk::<16>().map(|octets| IpAddr::from(*octets)),
+        Rtype::AAAA => record
+            .last_chunk::<16>()
+            .map(|octets| IpAddr::from(*octets)),
         _ => None,
     }
 }
@@ -147,7 +159,9 @@ mod tests {
     use super::*;
 
     fn addresses() -> Vec<IpAddr> {
-        ["192.0.2.1", "192.0.2.2", "198.51.100.1"].map(|a| a.parse().unwrap()).to_vec()
+        ["192.0.2.1", "192.0.2.2", "198.51.100.1"]
+            .map(|a| a.parse().unwrap())
+            .to_vec()
     }
 
     #[test]
@@ -162,7 +176,10 @@ mod tests {
     fn preferred_ranges_come_first() {
         let owner = "a.example".parse().unwrap();
         let prefer = vec!["198.51.100.0/24".parse().unwrap()];
-        let balance = LoadBalance { weights: None, prefer };
+        let balance = LoadBalance {
+            weights: None,
+            prefer,
+        };
         assert_eq!(balance.order(&owner, &addresses(), 0), [2, 0, 1]);
         assert_eq!(balance.order(&owner, &addresses(), 1), [2, 1, 0]);
     }
@@ -172,17 +189,24 @@ mod tests {
         let text = "# shares\na.example\n192.0.2.1 3\n198.51.100.1 2 # third\n\n";
         let weights = Weights::parse(text).unwrap();
         let owner = "A.example.".parse().unwrap();
-        let chosen: Vec<_> =
-            (0..6).map(|n| weights.choose(&owner, &addresses(), n).unwrap()).collect();
+        let chosen: Vec<_> = (0..6)
+            .map(|n| weights.choose(&owner, &addresses(), n).unwrap())
+            .collect();
         assert_eq!(chosen, [0, 0, 0, 1, 2, 2]);
-        assert_eq!(weights.choose(&"b.example".parse().unwrap(), &addresses(), 0), None);
+        assert_eq!(
+            weights.choose(&"b.example".parse().unwrap(), &addresses(), 0),
+            None
+        );
     }
 
     #[test]
     fn a_malformed_weight_names_its_line() {
-        for (text, line) in
-            [("192.0.2.1 3", 1), ("a.example\n192.0.2.1 0", 2), ("a.example\nx 1", 2), ("a b c", 1)]
-        {
+        for (text, line) in [
+            ("192.0.2.1 3", 1),
+            ("a.example\n192.0.2.1 0", 2),
+            ("a.example\nx 1", 2),
+            ("a b c", 1),
+        ] {
             assert_eq!(Weights::parse(text).unwrap_err().line, line, "{text}");
         }
     }

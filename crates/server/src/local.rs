@@ -133,21 +133,40 @@ pub(crate) fn look_up<'a>(
     for layer in layers.iter().filter(|layer| layer.serves(qname)) {
         match snapshot.lookup(layer.layer, qname.as_wire(), qtype) {
             Lookup::Answer(set) => {
-                return Local::Known { layer, chain: Vec::new(), end: End::Answer(set) };
+                return Local::Known {
+                    layer,
+                    chain: Vec::new(),
+                    end: End::Answer(set),
+                };
             }
             Lookup::Cname(set) => {
                 let (chain, end) = chase(layers, snapshot, set, qtype);
                 return Local::Known { layer, chain, end };
             }
-            Lookup::Any => return Local::Known { layer, chain: Vec::new(), end: End::Any },
-            Lookup::NoData | Lookup::EmptyNonTerminal { under_wildcard: true } => {
+            Lookup::Any => {
+                return Local::Known {
+                    layer,
+                    chain: Vec::new(),
+                    end: End::Any,
+                };
+            }
+            Lookup::NoData
+            | Lookup::EmptyNonTerminal {
+                under_wildcard: true,
+            } => {
                 let supported = matches!(qtype, Rtype::A | Rtype::AAAA | Rtype::PTR);
                 if layer.fallthrough_unsupported && !supported && layer.fallthrough.covers(qname) {
                     continue;
                 }
-                return Local::Known { layer, chain: Vec::new(), end: End::NoData };
+                return Local::Known {
+                    layer,
+                    chain: Vec::new(),
+                    end: End::NoData,
+                };
             }
-            Lookup::EmptyNonTerminal { under_wildcard: false } => exists = true,
+            Lookup::EmptyNonTerminal {
+                under_wildcard: false,
+            } => exists = true,
             Lookup::Unknown => {}
         }
         if decider.is_none() && !layer.passes(qname, qtype) {
@@ -155,7 +174,10 @@ pub(crate) fn look_up<'a>(
         }
     }
     match decider {
-        Some(layer) => Local::Unknown { layer, empty_non_terminal: exists },
+        Some(layer) => Local::Unknown {
+            layer,
+            empty_non_terminal: exists,
+        },
         None => Local::Next,
     }
 }
@@ -180,7 +202,10 @@ fn chase<'a>(
             .find(|found| {
                 !matches!(
                     found,
-                    Lookup::Unknown | Lookup::EmptyNonTerminal { under_wildcard: false }
+                    Lookup::Unknown
+                        | Lookup::EmptyNonTerminal {
+                            under_wildcard: false
+                        }
                 )
             });
         match found {
@@ -195,3 +220,6 @@ fn chase<'a>(
     }
     (chain, End::Loop)
 }
+
+#[cfg(test)]
+mod tests;

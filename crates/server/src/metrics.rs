@@ -96,7 +96,10 @@ impl Families {
         let sized = ["server", "zone", "view", "proto"];
         let families = Self {
             requests: IntCounterVec::new(
-                Opts::new("coredns_dns_requests_total", "DNS requests by zone, protocol, family and type."),
+                Opts::new(
+                    "coredns_dns_requests_total",
+                    "DNS requests by zone, protocol, family and type.",
+                ),
                 &["server", "zone", "view", "proto", "family", "type"],
             )?,
             duration: HistogramVec::new(
@@ -108,25 +111,40 @@ impl Families {
                 &block,
             )?,
             request_size: HistogramVec::new(
-                HistogramOpts::new("coredns_dns_request_size_bytes", "Size of requests in bytes.")
-                    .buckets(SIZE_BUCKETS.to_vec()),
+                HistogramOpts::new(
+                    "coredns_dns_request_size_bytes",
+                    "Size of requests in bytes.",
+                )
+                .buckets(SIZE_BUCKETS.to_vec()),
                 &sized,
             )?,
             response_size: HistogramVec::new(
-                HistogramOpts::new("coredns_dns_response_size_bytes", "Size of responses in bytes.")
-                    .buckets(SIZE_BUCKETS.to_vec()),
+                HistogramOpts::new(
+                    "coredns_dns_response_size_bytes",
+                    "Size of responses in bytes.",
+                )
+                .buckets(SIZE_BUCKETS.to_vec()),
                 &sized,
             )?,
             dnssec_ok: IntCounterVec::new(
-                Opts::new("coredns_dns_do_requests_total", "DNS requests with the DO bit set, by zone."),
+                Opts::new(
+                    "coredns_dns_do_requests_total",
+                    "DNS requests with the DO bit set, by zone.",
+                ),
                 &block,
             )?,
             responses: IntCounterVec::new(
-                Opts::new("coredns_dns_responses_total", "DNS responses by zone, rcode and directive."),
+                Opts::new(
+                    "coredns_dns_responses_total",
+                    "DNS responses by zone, rcode and directive.",
+                ),
                 &["server", "zone", "view", "rcode", "plugin"],
             )?,
             dropped: IntCounterVec::new(
-                Opts::new("portolan_queries_dropped_total", "Queries that got no response, by server and directive."),
+                Opts::new(
+                    "portolan_queries_dropped_total",
+                    "Queries that got no response, by server and directive.",
+                ),
                 &["server", "zone", "plugin"],
             )?,
             malformed: IntCounter::new(
@@ -201,10 +219,14 @@ impl BlockMetrics {
     pub(crate) fn observe(&self, event: &Event<'_>) {
         let [server, zone, view] = &self.labels;
         let v6 = matches!(event.client.ip(), IpAddr::V6(_));
-        self.requests_of(event.transport, v6, type_index(event.query.qtype)).inc();
+        self.requests_of(event.transport, v6, type_index(event.query.qtype))
+            .inc();
         self.duration.observe(event.duration.as_secs_f64());
         let (request_size, response_size) = self.sizes_of(event.transport);
-        #[expect(clippy::cast_precision_loss, reason = "a message has at most 65,535 octets")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a message has at most 65,535 octets"
+        )]
         {
             request_size.observe(event.query.size as f64);
             response_size.observe(event.response.len() as f64);
@@ -221,7 +243,10 @@ impl BlockMetrics {
                     .inc();
             }
             None => {
-                self.families.dropped.with_label_values(&[server, zone, event.plugin]).inc();
+                self.families
+                    .dropped
+                    .with_label_values(&[server, zone, event.plugin])
+                    .inc();
             }
         }
     }

@@ -86,7 +86,10 @@ impl Pending {
             }
             None => return,
         };
-        let frame = Frame { recursion_available: true, ..handle::frame(&query, &self.received()) };
+        let frame = Frame {
+            recursion_available: true,
+            ..handle::frame(&query, &self.received())
+        };
         match result {
             Ok(answer) => self.answered(shared, &query, &frame, answer, out),
             Err(failure) => self.failed(&query, &frame, &failure, out),
@@ -98,7 +101,10 @@ impl Pending {
         let Ok(query) = Query::read(&self.message) else {
             return;
         };
-        let frame = Frame { recursion_available: true, ..handle::frame(&query, &self.received()) };
+        let frame = Frame {
+            recursion_available: true,
+            ..handle::frame(&query, &self.received())
+        };
         let failure = Failure {
             rcode: Rcode::SERVFAIL,
             ede: None,
@@ -125,12 +131,18 @@ impl Pending {
         answer: Answer,
         out: &mut Vec<u8>,
     ) {
-        let Answer { message, ede, upstream, .. } = answer;
+        let Answer {
+            message,
+            ede,
+            upstream,
+            ..
+        } = answer;
         let rcode = if self.chain.is_empty() {
             let order = self.block.loadbalance.as_ref();
-            relay::write(out, query, frame, message, ede, order, shared.turn())
+            let turn = order.map_or(0, |_| shared.rotation.turn(query));
+            relay::write(out, query, frame, message, ede, order, turn)
         } else {
-            relay::write_after(out, query, frame, &self.chain, &message)
+            relay::write_after(out, query, frame, &self.chain, &message, ede)
         };
         self.report(query, rcode, out, upstream.as_deref(), None);
     }
@@ -153,7 +165,12 @@ impl Pending {
     ) {
         let received = self.received();
         let event = handle::event(query, &received, self.plugin, Some(rcode), out, upstream);
-        handle::observe(self.block.hooks.metrics.as_deref(), Some(&self.block), &event, error);
+        handle::observe(
+            self.block.hooks.metrics.as_deref(),
+            Some(&self.block),
+            &event,
+            error,
+        );
     }
 
     /// Where the query came from.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::Routing;
 use crate::handle::Shared;
 use crate::listen::Sockets;
 use crate::pending::Pending;
+use crate::rotation::Rotation;
 use crate::tcp;
 use crate::tcp::Connections;
 use crate::udp::Worker;
@@ -66,6 +67,8 @@ struct Listener {
     routing: Arc<ArcSwap<Routing>>,
     /// Ends the listener.
     stop: CancellationToken,
+    /// Its UDP sockets.
+    sockets: Vec<Arc<UdpSocket>>,
     /// Its UDP workers.
     workers: Vec<JoinHandle<()>>,
 }
@@ -93,7 +96,11 @@ impl Server {
     ) -> Self {
         Self {
             connections: Arc::new(Connections::new(limits, families.clone())),
-            shared: Arc::new(Shared { table, families, rotation: AtomicUsize::new(0) }),
+            shared: Arc::new(Shared {
+                table,
+                families,
+                rotation: Rotation::default(),
+            }),
             queries: Arc::new(Queries {
                 runtime,
                 tasks: TaskTracker::new(),
@@ -111,10 +118,7 @@ impl Server {
     ///
     /// [`BindError`] for the first that cannot be opened; those that could
     /// are closed again.
-    pub fn prepare(
-        &self,
-        routings: BTreeMap<ListenAddr, Routing>,
-    ) -> Result<Prepared, BindError> {
+    pub fn prepare(&self, routings: BTreeMap<ListenAddr, Routing>) -> Result<Prepared, BindError> {
         let current: BTreeSet<ListenAddr> = self.lock().keys().copied().collect();
         let mut opened = BTreeMap::new();
         for addr in routings.keys().filter(|addr| !current.contains(addr)) {
@@ -127,14 +131,15 @@ impl Server {
 
     /// Serves the prepared listeners from now on and ends all others.
     pub fn commit(&self, prepared: Prepared) {
-        let Prepared { mut opened, routings } = prepared;
+        let Prepared {
+            mut opened,
+            routings,
+        } = prepared;
         let mut listeners = self.lock();
-        let mut ended = Vec::new();
         listeners.retain(|addr, listener| {
             let stays = routings.contains_key(addr);
             if !stays {
-                ended.push(std::mem::take(&mut listener.workers));
-                listener.stop.cancel();
+                listener.end();
             }
             stays
         });
@@ -155,7 +160,7 @@ impl Server {
         let listeners = std::mem::take(&mut *self.lock());
         let mut workers = Vec::new();
         for listener in listeners.into_values() {
-            listener.stop.cancel();
+            listener.end();
             workers.extend(listener.workers);
         }
         let joined = tokio::task::spawn_blocking(move || {
@@ -175,21 +180,24 @@ impl Server {
     fn start(&self, addr: ListenAddr, sockets: Sockets, routing: Routing) -> Listener {
         let routing = Arc::new(ArcSwap::from_pointee(routing));
         let stop = CancellationToken::new();
-        let workers = sockets
-            .udp
-            .into_iter()
+        let udp: Vec<Arc<UdpSocket>> = sockets.udp.into_iter().map(Arc::new).collect();
+        let workers = udp
+            .iter()
             .enumerate()
             .filter_map(|(index, socket)| {
                 let worker = Worker {
                     bound: socket.local_addr().ok()?,
-                    socket: Arc::new(socket),
+                    socket: Arc::clone(socket),
                     routing: Arc::clone(&routing),
                     shared: Arc::clone(&self.shared),
                     queries: Arc::clone(&self.queries),
                     stop: stop.clone(),
                 };
                 let name = format!("udp{addr}/{index}");
-                match thread::Builder::new().name(name).spawn(move || worker.run()) {
+                match thread::Builder::new()
+                    .name(name)
+                    .spawn(move || worker.run())
+                {
                     Ok(handle) => Some(handle),
                     Err(error) => {
                         tracing::error!(%addr, %error, "cannot start a UDP worker");
@@ -206,19 +214,44 @@ impl Server {
             limits: self.limits,
             stop: stop.clone(),
         };
-        self.queries.tasks.spawn_on(acceptor.run(sockets.tcp), &self.queries.runtime);
-        Listener { routing, stop, workers }
+        self.queries
+            .tasks
+            .spawn_on(acceptor.run(sockets.tcp), &self.queries.runtime);
+        Listener {
+            routing,
+            stop,
+            sockets: udp,
+            workers,
+        }
     }
 
     /// The listeners. A panic elsewhere leaves the map as good as it was.
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ListenAddr, Listener>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Ends the listener as soon as what has arrived is answered.
+    fn end(&self) {
+        self.stop.cancel();
+        for socket in &self.sockets {
+            // A worker looks up when it finds nothing to read. Where clients
+            // do not pause, that would be never, were it to wait for more.
+            drop(socket.set_nonblocking(true));
+        }
     }
 }
 
@@ -281,3 +314,6 @@ impl Drop for Waiting {
         self.0.dec();
     }
 }
+
+#[cfg(test)]
+mod tests;

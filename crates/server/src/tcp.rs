@@ -147,9 +147,16 @@ impl Acceptor {
         let close = self.stop.child_token();
         let number = self.connections.add(client.ip(), close.clone(), now());
         let local = SocketAddr::new(local.ip().to_canonical(), local.port());
-        let connection =
-            Connection { acceptor: Arc::clone(self), number, client, local, close };
-        self.queries.tasks().spawn(async move { connection.serve(stream).await });
+        let connection = Connection {
+            acceptor: Arc::clone(self),
+            number,
+            client,
+            local,
+            close,
+        };
+        self.queries
+            .tasks()
+            .spawn(async move { connection.serve(stream).await });
     }
 }
 
@@ -169,7 +176,11 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 impl Connections {
     /// No connections yet.
     pub(crate) fn new(limits: Limits, families: Families) -> Self {
-        Self { limits, families, open: Mutex::default() }
+        Self {
+            limits,
+            families,
+            open: Mutex::default(),
+        }
     }
 
     /// Notes a new connection. If there are too many, the one that has been
@@ -190,8 +201,17 @@ impl Connections {
             self.families.evicted.inc();
         }
         *next += 1;
-        open.insert(*next, Open { client, active: now, close });
-        self.families.connections.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+        open.insert(
+            *next,
+            Open {
+                client,
+                active: now,
+                close,
+            },
+        );
+        self.families
+            .connections
+            .set(i64::try_from(open.len()).unwrap_or(i64::MAX));
         *next
     }
 
@@ -207,13 +227,16 @@ impl Connections {
     fn remove(&self, number: u64) {
         let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         guard.1.remove(&number);
-        self.families.connections.set(i64::try_from(guard.1.len()).unwrap_or(i64::MAX));
+        self.families
+            .connections
+            .set(i64::try_from(guard.1.len()).unwrap_or(i64::MAX));
     }
 }
 
 /// The connection that has been silent longest.
 fn oldest<'a>(open: impl Iterator<Item = (&'a u64, &'a Open)>) -> Option<u64> {
-    open.min_by_key(|(_, open)| open.active).map(|(number, _)| *number)
+    open.min_by_key(|(_, open)| open.active)
+        .map(|(number, _)| *number)
 }
 
 // === impl Connection ===
@@ -245,7 +268,10 @@ impl Connection {
         responses: mpsc::Sender<Outgoing>,
         permits: Arc<Semaphore>,
     ) {
-        let mut frames = Frames { stream, buffer: Vec::new() };
+        let mut frames = Frames {
+            stream,
+            buffer: Vec::new(),
+        };
         let limits = self.acceptor.limits;
         loop {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -299,18 +325,38 @@ impl Connection {
         match handle::handle(shared, &routing, &received, &mut out) {
             Step::Silent => {}
             Step::Respond => {
-                drop(responses.send(Outgoing { response: out, permit: Some(permit) }).await);
+                drop(
+                    responses
+                        .send(Outgoing {
+                            response: out,
+                            permit: Some(permit),
+                        })
+                        .await,
+                );
             }
             Step::Resolve(pending) => {
                 let later = responses.clone();
-                let rejected = self.acceptor.queries.spawn(shared, pending, move |response| {
-                    // There is a place for each permit.
-                    let response = response.to_vec();
-                    drop(later.try_send(Outgoing { response, permit: Some(permit) }));
-                });
+                let rejected = self
+                    .acceptor
+                    .queries
+                    .spawn(shared, pending, move |response| {
+                        // There is a place for each permit.
+                        let response = response.to_vec();
+                        drop(later.try_send(Outgoing {
+                            response,
+                            permit: Some(permit),
+                        }));
+                    });
                 if let Some(pending) = rejected {
                     pending.reject(&mut out);
-                    drop(responses.send(Outgoing { response: out, permit: None }).await);
+                    drop(
+                        responses
+                            .send(Outgoing {
+                                response: out,
+                                permit: None,
+                            })
+                            .await,
+                    );
                 }
             }
         }
@@ -349,7 +395,9 @@ impl Frames {
     /// `read`. Cancel safe: what was read stays in the buffer.
     async fn next(&mut self, idle: Duration, read: Duration) -> io::Result<Vec<u8>> {
         if self.buffer.is_empty() {
-            timeout(idle, self.fill()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            timeout(idle, self.fill())
+                .await
+                .map_err(|_| io::ErrorKind::TimedOut)??;
         }
         timeout(read, async {
             loop {
@@ -383,3 +431,6 @@ impl Frames {
         Some(message)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,7 +105,10 @@ impl Worker {
             from: datagram.to,
             interface: datagram.interface,
         };
-        let ip = datagram.to.unwrap_or(self.bound.ip()).to_canonical();
+        let ip = datagram
+            .to
+            .unwrap_or_else(|| self.bound.ip())
+            .to_canonical();
         let received = Received {
             message: buffer.get(..datagram.length).unwrap_or_default(),
             client: canonical(datagram.peer),
@@ -160,8 +163,16 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Result<Datagram, Errno> {
         Some(&mut control),
         MsgFlags::empty(),
     )?;
-    let peer = message.address.and_then(|address| to_std(&address)).ok_or(Errno::EINVAL)?;
-    let mut datagram = Datagram { length: message.bytes, peer, to: None, interface: 0 };
+    let peer = message
+        .address
+        .and_then(|address| to_std(&address))
+        .ok_or(Errno::EINVAL)?;
+    let mut datagram = Datagram {
+        length: message.bytes,
+        peer,
+        to: None,
+        interface: 0,
+    };
     if message.flags.contains(MsgFlags::MSG_TRUNC) {
         // Leave the header, so that the client hears FORMERR.
         datagram.length = datagram.length.min(portolan_proto::HEADER_LEN);
@@ -192,7 +203,9 @@ fn send(socket: &UdpSocket, response: &[u8], to: ReplyTo) -> io::Result<()> {
         Some(IpAddr::V4(from)) => {
             let info = libc::in_pktinfo {
                 ipi_ifindex: 0,
-                ipi_spec_dst: libc::in_addr { s_addr: u32::from(from).to_be() },
+                ipi_spec_dst: libc::in_addr {
+                    s_addr: u32::from(from).to_be(),
+                },
                 ipi_addr: libc::in_addr { s_addr: 0 },
             };
             let control = [ControlMessage::Ipv4PacketInfo(&info)];
@@ -201,9 +214,15 @@ fn send(socket: &UdpSocket, response: &[u8], to: ReplyTo) -> io::Result<()> {
         Some(IpAddr::V6(from)) => {
             // Only a link-local address needs its interface; for others the
             // routing table knows better.
-            let interface = if from.is_unicast_link_local() { to.interface } else { 0 };
+            let interface = if from.is_unicast_link_local() {
+                to.interface
+            } else {
+                0
+            };
             let info = libc::in6_pktinfo {
-                ipi6_addr: libc::in6_addr { s6_addr: from.octets() },
+                ipi6_addr: libc::in6_addr {
+                    s6_addr: from.octets(),
+                },
                 ipi6_ifindex: interface,
             };
             let control = [ControlMessage::Ipv6PacketInfo(&info)];

@@ -25,8 +25,13 @@ pub(crate) fn respond(
     transport: Transport,
 ) {
     let edns = frame.edns();
-    let mut writer =
-        ResponseWriter::new(out, query, frame.head(Rcode::NOERROR, true), frame.limit, &edns);
+    let mut writer = ResponseWriter::new(
+        out,
+        query,
+        frame.head(Rcode::NOERROR, true),
+        frame.limit,
+        &edns,
+    );
     let address = match client.ip() {
         IpAddr::V4(v4) => Rdata::A(v4),
         IpAddr::V6(v6) => Rdata::Aaaa(v6),
@@ -37,7 +42,13 @@ pub(crate) fn respond(
     if let Some(owner) = service_name(query, transport) {
         // RFC 2782: priority, weight, port, target; the target is the root.
         let [p0, p1] = client.port().to_be_bytes();
-        writer.named_record(Section::Additional, &owner, Rtype::SRV, 0, &[0, 0, 0, 0, p0, p1, 0]);
+        writer.named_record(
+            Section::Additional,
+            &owner,
+            Rtype::SRV,
+            0,
+            &[0, 0, 0, 0, p0, p1, 0],
+        );
     }
     writer.finish(query, Rcode::NOERROR, &edns);
 }

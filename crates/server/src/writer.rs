@@ -34,8 +34,10 @@ pub(crate) struct Frame<'a> {
 /// The start of a negative answer's SOA.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Negative {
-    /// Octets of the query name before the apex.
-    pub(crate) apex_offset: usize,
+    /// Octets of the absent name before the apex.
+    pub(crate) apex_offset: u16,
+    /// Octets of the apex.
+    pub(crate) apex_length: usize,
     /// Version of the table.
     pub(crate) serial: u32,
     /// Seconds for which absence may be believed.
@@ -47,7 +49,10 @@ pub(crate) struct Negative {
 impl<'a> Frame<'a> {
     /// The same with an extended error.
     pub(crate) fn with_ede(self, ede: Ede, text: &'a str) -> Self {
-        Self { ede: Some((ede, text)), ..self }
+        Self {
+            ede: Some((ede, text)),
+            ..self
+        }
     }
 
     /// What the OPT says.
@@ -115,7 +120,8 @@ pub(crate) fn write_chain(writer: &mut ResponseWriter<'_>, chain: &[&Rrset]) -> 
 }
 
 /// Writes a NODATA or NXDOMAIN answer about a local name, after the CNAMEs
-/// that lead to it (RFC 2308 §2).
+/// that lead to it. The SOA is about the last name, the one that is absent
+/// (RFC 2308 §2).
 pub(crate) fn negative(
     out: &mut Vec<u8>,
     query: &Query<'_>,
@@ -127,12 +133,14 @@ pub(crate) fn negative(
     let edns = frame.edns();
     let head = frame.head(rcode, true);
     let mut writer = ResponseWriter::new(out, query, head, frame.limit, &edns);
-    write_chain(&mut writer, chain);
-    writer.soa(Soa {
-        apex_offset: negative.apex_offset,
-        serial: negative.serial,
-        negative_ttl: negative.ttl,
-    });
+    if let Some(owner) = write_chain(&mut writer, chain) {
+        writer.soa(Soa {
+            apex: owner.saturating_add(negative.apex_offset),
+            apex_length: negative.apex_length,
+            serial: negative.serial,
+            negative_ttl: negative.ttl,
+        });
+    }
     writer.finish(query, rcode, &edns);
 }
 

@@ -229,7 +229,8 @@ fn a_soa_says_how_long_absence_may_be_believed() {
 
         let mut writer = ResponseWriter::new(&mut out, &query, head, 512, &EdnsReply::default());
         writer.soa(Soa {
-            apex_offset,
+            apex: ResponseWriter::QNAME + apex_offset,
+            apex_length: 17 - usize::from(apex_offset),
             serial: 2_024_010_203,
             negative_ttl: 15,
         });
@@ -276,7 +277,8 @@ fn the_mailbox_of_a_soa_is_a_name_under_the_longest_apex_too() {
 
         let mut writer = ResponseWriter::new(&mut out, &query, head, 512, &EdnsReply::default());
         writer.soa(Soa {
-            apex_offset: 0,
+            apex: ResponseWriter::QNAME,
+            apex_length: length + 1,
             serial: 1,
             negative_ttl: 5,
         });
@@ -298,7 +300,8 @@ fn a_soa_that_does_not_fit_truncates() {
     let query_octets = query(0x0100, None);
     let query = Query::read(&query_octets).unwrap();
     let soa = Soa {
-        apex_offset: 4,
+        apex: ResponseWriter::QNAME + 4,
+        apex_length: 13,
         serial: 1,
         negative_ttl: 5,
     };

@@ -121,7 +121,8 @@ fn write(out: &mut Vec<u8>, query: &Query<'_>, plan: &Plan) -> [Vec<Line>; 3] {
     if let Some(labels) = plan.apex {
         let (offset, apex) = apex(query, labels);
         let soa = Soa {
-            apex_offset: offset,
+            apex: ResponseWriter::QNAME + offset,
+            apex_length: apex.as_wire().len(),
             serial: plan.ttl / 2,
             negative_ttl: plan.ttl,
         };
@@ -164,13 +165,14 @@ fn write_answers(writer: &mut ResponseWriter<'_>, query: &Query<'_>, plan: &Plan
 }
 
 /// Offset and name of an apex, some labels into the query name.
-fn apex(query: &Query<'_>, labels: usize) -> (usize, Name) {
+fn apex(query: &Query<'_>, labels: usize) -> (u16, Name) {
     let qname = query.qname.to_name();
     let mut apex = qname.clone();
     for _ in 0..labels {
         apex = apex.parent().unwrap_or(apex);
     }
-    (qname.as_wire().len() - apex.as_wire().len(), apex)
+    let offset = qname.as_wire().len() - apex.as_wire().len();
+    (u16::try_from(offset).expect("a name is short"), apex)
 }
 
 /// The data that a SOA of ours has, uncompressed.

@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use portolan_proto::Message;
+use portolan_proto::Rcode;
+use portolan_proto::Rtype;
+use portolan_testkit::process::free_port;
+use portolan_testkit::process::pause;
+use portolan_testkit::process::wait_for;
+use prometheus::Registry;
+
+use super::*;
+use crate::testing::a;
+use crate::testing::block;
+use crate::testing::layer;
+use crate::testing::query;
+use crate::testing::routing;
+use crate::testing::table;
+
+/// A server that knows x.test, and the runtime its queries wait on.
+fn server() -> (Server, tokio::runtime::Runtime) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let families = Families::register(&Registry::new()).unwrap();
+    let table = table(&[(0, "x.test", a(1))]);
+    let server = Server::new(
+        runtime.handle().clone(),
+        table,
+        families,
+        Limits::default(),
+        2,
+    );
+    (server, runtime)
+}
+
+/// Where to listen: a port of 127.0.0.1.
+fn loopback(port: u16) -> ListenAddr {
+    ListenAddr {
+        ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        scope: 0,
+        port,
+    }
+}
+
+/// Serves these ports and no others.
+fn serve(server: &Server, ports: &[u16]) {
+    let routings = ports
+        .iter()
+        .map(|port| (loopback(*port), routing(block(vec![layer(0)]))));
+    let prepared = server.prepare(routings.collect()).unwrap();
+    server.commit(prepared);
+}
+
+/// The response to a query for x.test, from a new client port.
+fn ask(port: u16) -> Option<Message> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    socket.send(&query("x.test", Rtype::A)).ok()?;
+    let mut buffer = [0; 512];
+    let length = socket.recv(&mut buffer).ok()?;
+    Message::parse(buffer.get(..length)?.to_vec()).ok()
+}
+
+/// Whether somebody listens for connections.
+fn accepts(port: u16) -> bool {
+    TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_ok()
+}
+
+#[test]
+fn a_change_keeps_adds_and_ends_listeners() {
+    let (server, runtime) = server();
+    let [stays, ends, begins] = [free_port(), free_port(), free_port()];
+    serve(&server, &[stays, ends]);
+    assert_eq!(ask(stays).unwrap().rcode(), Rcode::NOERROR);
+    assert_eq!(ask(ends).unwrap().rcode(), Rcode::NOERROR);
+
+    serve(&server, &[stays, begins]);
+    assert_eq!(ask(stays).unwrap().rcode(), Rcode::NOERROR);
+    assert_eq!(ask(begins).unwrap().rcode(), Rcode::NOERROR);
+    wait_for(|| (ask(ends).is_none() && !accepts(ends)).then_some(())).expect("it ends");
+
+    assert!(runtime.block_on(server.shut_down(Duration::from_secs(5))));
+    assert!(ask(stays).is_none());
+}
+
+#[test]
+fn a_listener_ends_though_queries_keep_coming() {
+    let (server, _runtime) = server();
+    let [stays, ends] = [free_port(), free_port()];
+    serve(&server, &[stays, ends]);
+    let done = AtomicBool::new(false);
+    let ended = thread::scope(|scope| {
+        // Never a pause as long as a worker waits before it looks up.
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    let target = (Ipv4Addr::LOCALHOST, ends);
+                    drop(socket.send_to(&query("x.test", Rtype::A), target));
+                    pause(Duration::from_millis(5));
+                }
+            });
+        }
+        pause(Duration::from_millis(50));
+        serve(&server, &[stays]);
+        let ended = wait_for(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, ends)).ok());
+        done.store(true, Ordering::Relaxed);
+        ended
+    });
+    assert!(ended.is_some(), "the port is still taken");
+}
+
+#[test]
+fn a_port_that_is_taken_is_refused_and_nothing_changes() {
+    let (server, _runtime) = server();
+    let (free, taken) = (
+        free_port(),
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+    );
+    let port = taken.local_addr().unwrap().port();
+    let routings = BTreeMap::from([
+        (loopback(free), routing(block(vec![layer(0)]))),
+        (loopback(port), routing(block(vec![layer(0)]))),
+    ]);
+    let error = server.prepare(routings).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!("listen udp 127.0.0.1:{port}: bind: address already in use")
+    );
+    assert!(!accepts(free));
+    assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, free)).is_ok());
+}
