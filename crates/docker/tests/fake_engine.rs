@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::Once;
 use std::time::Duration;
 
 use portolan_docker::Config;
@@ -558,6 +559,7 @@ impl Fixture {
         docker: FakeDocker,
         adjust: impl FnOnce(&mut Config),
     ) -> Self {
+        enable_logs();
         let endpoint = Endpoint::Unix(docker.path().to_owned());
         let addresses = vec!["192.0.2.1".parse().unwrap()];
         let mut config = Config::new(LayerId(1), Arc::from("m"), endpoint, addresses);
@@ -706,6 +708,18 @@ fn container(id: &str, names: &str) -> FakeContainer {
     FakeContainer::new(id, "coredns.host.name", names)
 }
 
+/// Lets every thread have a subscriber: a line that is first reached without
+/// one is switched off for all.
+fn enable_logs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(std::io::sink)
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+}
+
 /// What was logged on this thread.
 struct Logs {
     text: Arc<Mutex<Vec<u8>>>,
@@ -719,6 +733,7 @@ struct LogWriter(Arc<Mutex<Vec<u8>>>);
 impl Logs {
     /// Captures from now on, until it is dropped.
     fn capture() -> Self {
+        enable_logs();
         let text = Arc::new(Mutex::new(Vec::new()));
         let writer = LogWriter(Arc::clone(&text));
         let subscriber = tracing_subscriber::fmt()
