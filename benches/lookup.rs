@@ -46,7 +46,7 @@ fn main() {
         let cells = [
             f64::from(*size),
             filled.bytes_per_name,
-            lookup(filled, &shuffled(*size, |number| host(number)), is_answer),
+            lookup(filled, &shuffled(*size, host), is_answer),
             lookup(
                 filled,
                 &shuffled(*size, |number| name(&format!("no{number}.example.net"))),
