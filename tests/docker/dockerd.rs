@@ -1,0 +1,219 @@
+//! A Docker Engine of the test's own, which can be stopped and started.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::fs::File;
+use std::io::Read as _;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use anyhow::ensure;
+use portolan_testkit::process::clock;
+use portolan_testkit::process::pause;
+use tempfile::TempDir;
+
+use super::engine::Engine;
+use crate::support::needs;
+use crate::support::needs_root;
+
+/// How long an engine may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An engine, and everything it leaves behind.
+#[derive(Debug)]
+pub(super) struct Dockerd {
+    /// Where it keeps everything, its socket too.
+    directory: TempDir,
+    /// Its process, while there is one.
+    child: Option<Child>,
+}
+
+// === impl Dockerd ===
+
+impl Dockerd {
+    /// Starts an engine, ready to run containers; nothing if that cannot be
+    /// done here, which is said.
+    pub(super) fn start() -> anyhow::Result<Option<Self>> {
+        if !needs(&["dockerd", "containerd", "docker", "busybox", "tar"]) || !needs_root() {
+            return Ok(None);
+        }
+        // The path of a socket is short: 107 octets at most.
+        let directory = tempfile::Builder::new()
+            .prefix("engine-")
+            .tempdir_in("/tmp")?;
+        // The configuration of the machine's engine is not for this one.
+        fs::write(directory.path().join("daemon.json"), "{}\n")?;
+        let mut dockerd = Self {
+            directory,
+            child: None,
+        };
+        dockerd.resume()?;
+        dockerd.await_api()?;
+        dockerd.engine().import_image()?;
+        Ok(Some(dockerd))
+    }
+
+    /// Its command line.
+    pub(super) fn engine(&self) -> Engine {
+        Engine::at(&format!("unix://{}", self.socket().display()))
+    }
+
+    /// Runs it again; does not wait for it.
+    pub(super) fn resume(&mut self) -> anyhow::Result<()> {
+        let path = |name: &str| self.directory.path().join(name);
+        // A process that was killed leaves it behind.
+        drop(fs::remove_file(path("pid")));
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(path("log"))?;
+        let child = Command::new("dockerd")
+            .arg("--config-file")
+            .arg(path("daemon.json"))
+            .arg("--data-root")
+            .arg(path("data"))
+            .arg("--exec-root")
+            .arg(path("exec"))
+            .arg("--pidfile")
+            .arg(path("pid"))
+            .arg(format!("--host=unix://{}", self.socket().display()))
+            .args(["--bridge=none", "--iptables=false", "--ip-forward=false"])
+            .args(["--live-restore", "--storage-driver=vfs"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("dockerd")?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Waits until it answers.
+    pub(super) fn await_api(&self) -> anyhow::Result<()> {
+        let start = clock();
+        while ping(&self.socket()).is_err() {
+            if start.elapsed() > PATIENCE {
+                let log = fs::read_to_string(self.directory.path().join("log"))?;
+                anyhow::bail!("the engine does not answer:\n{log}");
+            }
+            pause(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Stops it. Its containers go on.
+    pub(super) fn stop(&mut self) -> anyhow::Result<()> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        signal(child.id(), "TERM")?;
+        let start = clock();
+        while child.try_wait()?.is_none() {
+            if start.elapsed() > PATIENCE {
+                child.kill()?;
+                child.wait()?;
+                anyhow::bail!("the engine does not stop");
+            }
+            pause(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Its socket.
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("d.sock")
+    }
+
+    /// Ends every process that it left behind: its containerd, the shims of
+    /// containers, and their containers.
+    fn end_processes(&self) {
+        let own = processes_with(self.directory.path());
+        let children = processes()
+            .into_iter()
+            .filter(|pid| parent(*pid).is_some_and(|parent| own.contains(&parent)));
+        for pid in children.collect::<BTreeSet<u32>>().union(&own) {
+            // It may be gone already.
+            drop(signal(*pid, "KILL"));
+        }
+    }
+
+    /// Ends every mount below its directory.
+    fn unmount(&self) {
+        let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        for point in points.filter(|point| Path::new(point).starts_with(self.directory.path())) {
+            drop(Command::new("umount").arg("-l").arg(point).output());
+        }
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        let engine = self.engine();
+        if self.child.is_some()
+            && let Ok(ids) = engine.docker(&["ps", "-aq"])
+        {
+            for id in ids.lines() {
+                drop(engine.docker(&["rm", "-f", id]));
+            }
+        }
+        drop(self.stop());
+        self.end_processes();
+        self.unmount();
+    }
+}
+
+/// Sends a signal to a process.
+pub(super) fn signal(pid: u32, signal: &str) -> anyhow::Result<()> {
+    let status = Command::new("busybox")
+        .args(["kill", &format!("-{signal}"), &pid.to_string()])
+        .stderr(Stdio::null())
+        .status()?;
+    ensure!(status.success(), "cannot signal process {pid}");
+    Ok(())
+}
+
+/// Asks an engine whether it is there.
+fn ping(socket: &Path) -> anyhow::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.contains(" 200 "), "{answer}");
+    Ok(())
+}
+
+/// The processes whose command line names something in a directory.
+fn processes_with(directory: &Path) -> BTreeSet<u32> {
+    let directory = format!("{}/", directory.display());
+    let names_it = |pid: &u32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(&directory)
+    };
+    processes().into_iter().filter(names_it).collect()
+}
+
+/// All processes.
+fn processes() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// The parent of a process.
+fn parent(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    line.trim().parse().ok()
+}

@@ -1,0 +1,115 @@
+//! An engine that goes away and comes back.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use anyhow::ensure;
+use hickory_proto::op::ResponseCode;
+use portolan_testkit::client::Load;
+use portolan_testkit::client::Plan;
+use portolan_testkit::process::clock;
+use portolan_testkit::process::pause;
+
+use super::dockerd::Dockerd;
+use super::dockerd::signal;
+use super::engine::Container;
+use super::engine::names_label;
+use super::engine::wall_clock;
+use super::latency::Poll;
+use super::restart::ensure_flawless;
+use super::restart::points_to_host;
+use super::server::Server;
+
+/// Names of stopped containers stay for a second, unknown names are denied.
+const COREFILE: &str = "\
+.:DNS_PORT {
+    docker-cluster {
+        docker_socket SOCKET
+        host_ip 192.168.16.61
+        label NAMES_LABEL
+        linger 1s
+        unknown_action nxdomain
+    }
+    prometheus :METRICS_PORT
+}
+";
+
+/// How long after the engine's return its containers may be unknown.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
+#[test]
+fn an_engine_that_restarts_loses_no_query_timing() -> anyhow::Result<()> {
+    let took = away(Duration::from_secs(2))?;
+    eprintln!("known after the engine's return or their start: {took:?}");
+    Ok(())
+}
+
+#[test]
+fn an_engine_that_is_away_for_a_minute_loses_no_query_timing() -> anyhow::Result<()> {
+    let took = away(Duration::from_mins(1))?;
+    eprintln!("known after the engine's return or their start: {took:?}");
+    Ok(())
+}
+
+/// Stops an engine for a while: names stay meanwhile, and are brought up to
+/// date as soon as it is back. Gives how long each container that was new was
+/// up, and the engine back, until its name was there.
+fn away(time: Duration) -> anyhow::Result<Vec<Duration>> {
+    let Some(mut dockerd) = Dockerd::start()? else {
+        return Ok(Vec::new());
+    };
+    let engine = dockerd.engine();
+    let _app = engine.run_named("app.example.org")?;
+    let dies = engine.run_named("dies.example.org")?;
+    let label = |name: &str| format!("--label={}={name}", names_label());
+    let late = engine.create(&[&label("late.example.org")])?;
+    // The engine starts it when it starts itself, and not before.
+    let returns = engine.run(&["--restart=always", &label("returns.example.org")])?;
+    returns.stop()?;
+    let server = Server::start(&COREFILE.replace("SOCKET", engine.host()))?;
+    server.await_host("app.example.org")?;
+    server.await_host("dies.example.org")?;
+    server.await_rcode("returns.example.org", ResponseCode::NXDomain)?;
+
+    let plan = Plan::new("app.example.org", 50, time + Duration::from_mins(1));
+    let load = Load::start(server.dns(), &plan, points_to_host)?;
+    let dies_pid = u32::try_from(dies.pid()?)?;
+    dockerd.stop()?;
+    let gone = clock();
+    signal(dies_pid, "KILL")?;
+    pause(time.saturating_sub(gone.elapsed()));
+    server.await_host("dies.example.org")?;
+
+    let since = wall_clock();
+    let poll = |name| Poll::every(Duration::from_millis(2)).answered(server.dns(), name);
+    let (sees_late, sees_return) = (poll("late.example.org")?, poll("returns.example.org")?);
+    dockerd.resume()?;
+    dockerd.await_api()?;
+    let back = wall_clock();
+    late.start()?;
+    let mut times = Vec::new();
+    for (container, seen) in [(&late, sees_late), (&returns, sees_return)] {
+        let seen = seen.join().ok().context("the poll panicked")??;
+        let took = catch_up(container, since, back, seen)?;
+        times.push(took);
+        ensure!(took < CATCH_UP, "{took:?}\n{}", server.output());
+    }
+    server.await_rcode("dies.example.org", ResponseCode::NXDomain)?;
+    ensure_flawless(&load.stop())?;
+    let lost = server.count_lines("lost connection to Docker daemon");
+    ensure!(lost == 1, "told {lost} times:\n{}", server.output());
+    let reconnects = server.metric("portolan_docker_reconnects_total", &[])?;
+    ensure!((reconnects - 1.0).abs() < 0.5, "{reconnects} reconnects");
+    Ok(times)
+}
+
+/// How long a container was up, and the engine back, until its name was seen.
+fn catch_up(
+    container: &Container,
+    since: Duration,
+    back: Duration,
+    seen: Duration,
+) -> anyhow::Result<Duration> {
+    let started = container.event("start", since)?;
+    Ok(seen.saturating_sub(started.max(back)))
+}
