@@ -39,8 +39,9 @@ pub(super) struct Dockerd {
 
 impl Dockerd {
     /// Starts an engine, ready to run containers; nothing if that cannot be
-    /// done here, which is said.
-    pub(super) fn start() -> anyhow::Result<Option<Self>> {
+    /// done here, which is said. With `live_restore`, its containers go on
+    /// without it.
+    pub(super) fn start(live_restore: bool) -> anyhow::Result<Option<Self>> {
         if !needs(&["dockerd", "containerd", "docker", "busybox", "tar"]) || !needs_root() {
             return Ok(None);
         }
@@ -49,7 +50,8 @@ impl Dockerd {
             .prefix("engine-")
             .tempdir_in("/tmp")?;
         // The configuration of the machine's engine is not for this one.
-        fs::write(directory.path().join("daemon.json"), "{}\n")?;
+        let own = format!("{{\"live-restore\": {live_restore}}}\n");
+        fs::write(directory.path().join("daemon.json"), own)?;
         let mut dockerd = Self {
             directory,
             child: None,
@@ -85,7 +87,7 @@ impl Dockerd {
             .arg(path("pid"))
             .arg(format!("--host=unix://{}", self.socket().display()))
             .args(["--bridge=none", "--iptables=false", "--ip-forward=false"])
-            .args(["--live-restore", "--storage-driver=vfs"])
+            .arg("--storage-driver=vfs")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -108,7 +110,16 @@ impl Dockerd {
         Ok(())
     }
 
-    /// Stops it. Its containers go on.
+    /// Ends it by force. It leaves its socket and its containers behind.
+    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Stops it.
     pub(super) fn stop(&mut self) -> anyhow::Result<()> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
@@ -124,6 +135,12 @@ impl Dockerd {
             pause(Duration::from_millis(10));
         }
         Ok(())
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let child = self.child.as_ref().context("the engine does not run")?;
+        signal(child.id(), name)
     }
 
     /// Its socket.

@@ -197,7 +197,7 @@ impl Container {
     }
 
     /// Process id of its first process.
-    pub(super) fn pid(&self) -> anyhow::Result<i32> {
+    pub(super) fn pid(&self) -> anyhow::Result<u32> {
         let pid = self
             .engine
             .docker(&["inspect", "-f", "{{.State.Pid}}", &self.name])?;

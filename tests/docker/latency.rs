@@ -48,8 +48,18 @@ pub(super) struct Poll {
     interval: Duration,
 }
 
-/// Asking under way; gives a time since 1970.
-type Polling = thread::JoinHandle<anyhow::Result<Duration>>;
+/// Asking under way.
+#[derive(Debug)]
+pub(super) struct Polling(thread::JoinHandle<anyhow::Result<Seen>>);
+
+/// A response that was waited for.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// The response.
+    pub(super) response: Message,
+    /// When it came, since 1970.
+    pub(super) at: Duration,
+}
 
 #[test]
 fn a_start_is_answered_at_once_timing() -> anyhow::Result<()> {
@@ -66,11 +76,11 @@ fn a_start_is_answered_at_once_timing() -> anyhow::Result<()> {
         let poll = Poll::every(Duration::from_micros(200));
         let answer = poll.answered(server.dns(), &name)?;
         container.start()?;
-        let answered = answer.join().ok().context("the poll panicked")??;
+        let answered = answer.wait()?.at;
         started.push(answered.saturating_sub(container.event("start", since)?));
         let denial = poll.denied(server.dns(), &name)?;
         container.stop()?;
-        let denied = denial.join().ok().context("the poll panicked")??;
+        let denied = denial.wait()?.at;
         died.push(denied.saturating_sub(container.event("die", since)?));
     }
     for (what, times) in [
@@ -93,14 +103,19 @@ impl Poll {
         Self { interval }
     }
 
-    /// Gives the time on the clock at which a name first has an answer.
+    /// Asks until a name has an answer.
     pub(super) fn answered(self, server: SocketAddr, name: &str) -> anyhow::Result<Polling> {
         self.until(server, name, |response| !response.answers.is_empty())
     }
 
-    /// Gives the time on the clock at which a name first has none.
-    fn denied(self, server: SocketAddr, name: &str) -> anyhow::Result<Polling> {
+    /// Asks until a name has none.
+    pub(super) fn denied(self, server: SocketAddr, name: &str) -> anyhow::Result<Polling> {
         self.until(server, name, |response| response.answers.is_empty())
+    }
+
+    /// Asks until there is a response at all.
+    pub(super) fn responded(self, server: SocketAddr, name: &str) -> anyhow::Result<Polling> {
+        self.until(server, name, |_| true)
     }
 
     /// Asks until a response is as wanted.
@@ -114,20 +129,32 @@ impl Poll {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(server)?;
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        Ok(thread::spawn(move || {
+        Ok(Polling(thread::spawn(move || {
             let start = clock();
             let mut buffer = [0; 512];
             while start.elapsed() < PATIENCE {
-                socket.send(&query)?;
-                let length = socket.recv(&mut buffer)?;
-                let now = wall_clock();
-                let response = Message::from_vec(buffer.get(..length).unwrap_or_default())?;
-                if is_wanted(&response) {
-                    return Ok(now);
+                // Both fail while nobody listens.
+                let received = socket.send(&query).and_then(|_| socket.recv(&mut buffer));
+                if let Ok(length) = received {
+                    let at = wall_clock();
+                    let octets = buffer.get(..length).unwrap_or_default();
+                    let response = Message::from_vec(octets)?;
+                    if is_wanted(&response) {
+                        return Ok(Seen { response, at });
+                    }
                 }
                 pause(self.interval);
             }
             anyhow::bail!("nothing changes")
-        }))
+        })))
+    }
+}
+
+// === impl Polling ===
+
+impl Polling {
+    /// Waits for the response.
+    pub(super) fn wait(self) -> anyhow::Result<Seen> {
+        self.0.join().ok().context("the poll panicked")?
     }
 }

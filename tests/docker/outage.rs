@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use anyhow::ensure;
 use hickory_proto::op::ResponseCode;
 use portolan_testkit::client::Load;
@@ -37,25 +36,85 @@ const COREFILE: &str = "\
 /// How long after the engine's return its containers may be unknown.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
+/// How an engine goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// As it is told to.
+    Stopped,
+    /// By force, with its socket left behind.
+    Killed,
+}
+
 #[test]
 fn an_engine_that_restarts_loses_no_query_timing() -> anyhow::Result<()> {
-    let took = away(Duration::from_secs(2))?;
+    let took = away(End::Stopped, Duration::from_secs(2))?;
+    eprintln!("known after the engine's return or their start: {took:?}");
+    Ok(())
+}
+
+#[test]
+fn an_engine_that_is_killed_loses_no_query_timing() -> anyhow::Result<()> {
+    let took = away(End::Killed, Duration::from_secs(2))?;
     eprintln!("known after the engine's return or their start: {took:?}");
     Ok(())
 }
 
 #[test]
 fn an_engine_that_is_away_for_a_minute_loses_no_query_timing() -> anyhow::Result<()> {
-    let took = away(Duration::from_mins(1))?;
+    let took = away(End::Stopped, Duration::from_mins(1))?;
     eprintln!("known after the engine's return or their start: {took:?}");
     Ok(())
 }
 
-/// Stops an engine for a while: names stay meanwhile, and are brought up to
-/// date as soon as it is back. Gives how long each container that was new was
-/// up, and the engine back, until its name was there.
-fn away(time: Duration) -> anyhow::Result<Vec<Duration>> {
-    let Some(mut dockerd) = Dockerd::start()? else {
+#[test]
+fn an_engine_that_takes_its_containers_along_loses_no_query_timing() -> anyhow::Result<()> {
+    let Some(mut dockerd) = Dockerd::start(false)? else {
+        return Ok(());
+    };
+    let engine = dockerd.engine();
+    let label = format!("--label={}=app.example.org", names_label());
+    let _app = engine.run(&["--restart=always", "--stop-signal=KILL", &label])?;
+    let corefile = COREFILE.replace("SOCKET", engine.host());
+    let server = Server::start(&corefile.replace("linger 1s", "linger 5s"))?;
+    server.await_host("app.example.org")?;
+
+    let plan = Plan::new("app.example.org", 50, Duration::from_mins(1));
+    let load = Load::start(server.dns(), &plan, points_to_host)?;
+    let start = clock();
+    dockerd.stop()?;
+    dockerd.resume()?;
+    dockerd.await_api()?;
+    eprintln!("the engine was away for {:?}", start.elapsed());
+    // Longer than names linger.
+    pause(Duration::from_secs(6));
+    ensure_flawless(&load.stop())
+}
+
+#[test]
+fn an_engine_that_hangs_holds_up_nothing_timing() -> anyhow::Result<()> {
+    let Some(dockerd) = Dockerd::start(true)? else {
+        return Ok(());
+    };
+    let engine = dockerd.engine();
+    let _app = engine.run_named("app.example.org")?;
+    let server = Server::start(&COREFILE.replace("SOCKET", engine.host()))?;
+    server.await_host("app.example.org")?;
+
+    let plan = Plan::new("app.example.org", 50, Duration::from_secs(3));
+    dockerd.signal("STOP")?;
+    let report = Load::start(server.dns(), &plan, points_to_host)?.wait();
+    dockerd.signal("CONT")?;
+
+    ensure_flawless(&report)?;
+    let _new = engine.run_named("new.example.org")?;
+    server.await_host("new.example.org")
+}
+
+/// Ends an engine and starts it again after a while: names stay meanwhile, and
+/// are brought up to date as soon as it is back. Gives how long each container
+/// that was new was up, and the engine back, until its name was there.
+fn away(end: End, time: Duration) -> anyhow::Result<Vec<Duration>> {
+    let Some(mut dockerd) = Dockerd::start(true)? else {
         return Ok(Vec::new());
     };
     let engine = dockerd.engine();
@@ -73,8 +132,11 @@ fn away(time: Duration) -> anyhow::Result<Vec<Duration>> {
 
     let plan = Plan::new("app.example.org", 50, time + Duration::from_mins(1));
     let load = Load::start(server.dns(), &plan, points_to_host)?;
-    let dies_pid = u32::try_from(dies.pid()?)?;
-    dockerd.stop()?;
+    let dies_pid = dies.pid()?;
+    match end {
+        End::Stopped => dockerd.stop()?,
+        End::Killed => dockerd.kill()?,
+    }
     let gone = clock();
     signal(dies_pid, "KILL")?;
     pause(time.saturating_sub(gone.elapsed()));
@@ -82,17 +144,16 @@ fn away(time: Duration) -> anyhow::Result<Vec<Duration>> {
 
     let since = wall_clock();
     let poll = |name| Poll::every(Duration::from_millis(2)).answered(server.dns(), name);
-    let (sees_late, sees_return) = (poll("late.example.org")?, poll("returns.example.org")?);
+    let polls = [poll("late.example.org")?, poll("returns.example.org")?];
     dockerd.resume()?;
     dockerd.await_api()?;
     let back = wall_clock();
     late.start()?;
     let mut times = Vec::new();
-    for (container, seen) in [(&late, sees_late), (&returns, sees_return)] {
-        let seen = seen.join().ok().context("the poll panicked")??;
-        let took = catch_up(container, since, back, seen)?;
-        times.push(took);
+    for (container, poll) in [&late, &returns].into_iter().zip(polls) {
+        let took = catch_up(container, since, back, poll.wait()?.at)?;
         ensure!(took < CATCH_UP, "{took:?}\n{}", server.output());
+        times.push(took);
     }
     server.await_rcode("dies.example.org", ResponseCode::NXDomain)?;
     ensure_flawless(&load.stop())?;

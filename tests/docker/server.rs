@@ -62,6 +62,14 @@ impl Server {
 
     /// As [`Self::start`], with an environment or files.
     pub(super) fn launch(launch: Launch, corefile: &str) -> anyhow::Result<Self> {
+        let server = Self::spawn(launch, corefile)?;
+        wait_for(|| TcpStream::connect(server.dns).ok())
+            .with_context(|| format!("does not listen:\n{}", server.output()))?;
+        Ok(server)
+    }
+
+    /// As [`Self::launch`], without waiting.
+    pub(super) fn spawn(launch: Launch, corefile: &str) -> anyhow::Result<Self> {
         let admin = Admin {
             health: free_port(),
             ready: free_port(),
@@ -75,14 +83,11 @@ impl Server {
             .replace("METRICS_PORT", &admin.metrics.to_string())
             .replace("NAMES_LABEL", &names_label());
         let process = launch.corefile(&corefile).start()?;
-        let server = Self {
+        Ok(Self {
             process,
             dns,
             admin,
-        };
-        wait_for(|| TcpStream::connect(dns).ok())
-            .with_context(|| format!("does not listen:\n{}", server.output()))?;
-        Ok(server)
+        })
     }
 
     /// The process.
