@@ -1,0 +1,86 @@
+//! Queries a second, and what one costs, beside other servers of the machine.
+//!
+//! Each scenario starts the servers with the same names, then asks them by
+//! dnsperf one after another, round after round, so that a noisy moment meets
+//! all of them. Reported are medians over the rounds. What a query costs is
+//! the processor time of the server's processes, divided by the responses; it
+//! does not count what others do meanwhile, and is the figure to compare.
+//!
+//! Everything stays on 127.0.0.1. Servers that are not installed are left out.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "a benchmark reports on standard output"
+)]
+
+#[path = "queries/account.rs"]
+mod account;
+#[path = "queries/echo.rs"]
+mod echo;
+#[path = "queries/load.rs"]
+mod load;
+#[path = "queries/machine.rs"]
+mod machine;
+#[path = "queries/names.rs"]
+mod names;
+#[path = "queries/options.rs"]
+mod options;
+#[path = "queries/report.rs"]
+mod report;
+#[path = "queries/scenario.rs"]
+mod scenario;
+#[path = "queries/servers.rs"]
+mod servers;
+
+use std::process::ExitCode;
+
+use crate::names::Names;
+use crate::options::Mode;
+use crate::options::Options;
+use crate::scenario::Scenario;
+
+/// Runs what the arguments ask for.
+fn main() -> ExitCode {
+    let result = match Options::parse(std::env::args().skip(1)) {
+        Ok(Mode::Echo(port)) => echo::run(port),
+        Ok(Mode::Measure(options)) => measure(&options),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures the scenarios.
+fn measure(options: &Options) -> anyhow::Result<()> {
+    machine::describe();
+    if !machine::has("dnsperf") {
+        println!("dnsperf is not installed: nothing to measure with");
+        return Ok(());
+    }
+    println!(
+        "{} names, {} rounds of {} s, interleaved; {} queries outstanding from {} sockets",
+        options.names,
+        options.rounds,
+        options.seconds,
+        load::OUTSTANDING,
+        load::SOCKETS,
+    );
+    let names = Names::new(options.names);
+    for scenario in Scenario::ALL {
+        if !options.wants(scenario) {
+            continue;
+        }
+        match scenario.run(&names, options)? {
+            Some(results) => report::print(&results),
+            None => println!("\n{}: left out, knotd is not installed", scenario.word()),
+        }
+    }
+    println!("{}\n", report::NOTES);
+    machine::load();
+    Ok(())
+}

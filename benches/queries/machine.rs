@@ -1,0 +1,110 @@
+//! The machine, and where on it programs run.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+/// One of two cores, where there are two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Core {
+    /// The first. knotd moves there by itself, whatever it is told.
+    First,
+    /// The second.
+    Second,
+}
+
+/// A program and the arguments that bind it to a core, where that can be
+/// done.
+pub(crate) fn on(core: Core, program: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    if binds() {
+        let number = match core {
+            Core::First => "0",
+            Core::Second => "1",
+        };
+        words.extend(["taskset", "-c", number].map(str::to_owned));
+    }
+    words.push(program.to_owned());
+    words
+}
+
+/// Whether programs are bound to cores.
+fn binds() -> bool {
+    cores() > 1 && has("taskset")
+}
+
+/// Whether a program is in one of the usual directories.
+pub(crate) fn has(program: &str) -> bool {
+    DIRECTORIES
+        .iter()
+        .any(|directory| Path::new(directory).join(program).exists())
+}
+
+/// Says what the machine is and what runs on it.
+pub(crate) fn describe() {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = information
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    println!("{model}, {} cores, Linux {}", cores(), kernel.trim());
+    if binds() {
+        println!("the server under test has one core, dnsperf the other");
+    } else {
+        println!("programs are not bound to cores: that takes two cores and taskset");
+    }
+    for (program, flag) in VERSIONS {
+        match version(program, flag) {
+            Some(version) => println!("{program}: {version}"),
+            None => println!("{program}: not installed, left out"),
+        }
+    }
+    load();
+}
+
+/// Says how busy the machine is.
+pub(crate) fn load() {
+    let average = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let minute = average.split(' ').next().unwrap_or("unknown");
+    println!("load average of the last minute: {minute}");
+}
+
+/// The line in which a program says its version.
+fn version(program: &str, flag: &str) -> Option<String> {
+    let output = Command::new(program)
+        .arg(flag)
+        .env("PATH", DIRECTORIES.join(":"))
+        .output()
+        .ok()?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    text.lines()
+        .find(|line| line.contains(|letter: char| letter.is_ascii_digit()))
+        .map(|line| line.trim().to_owned())
+}
+
+/// How many cores there are.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Where programs are.
+const DIRECTORIES: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// The programs that take part, and what makes them say their version.
+const VERSIONS: [(&str, &str); 5] = [
+    ("dnsmasq", "--version"),
+    ("knotd", "--version"),
+    ("nsd", "-v"),
+    ("unbound", "-V"),
+    ("dnsperf", "-h"),
+];

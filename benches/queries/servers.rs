@@ -1,0 +1,288 @@
+//! The servers, each configured so that the comparison is fair: one worker,
+//! no rate limit, no log of queries, the same names.
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hickory_proto::rr::RData;
+use hickory_proto::rr::RecordType;
+use portolan_testkit::client::Client;
+use portolan_testkit::process;
+use portolan_testkit::process::Launch;
+use portolan_testkit::process::Process;
+
+use crate::account;
+use crate::machine;
+use crate::machine::Core;
+use crate::names::Names;
+use crate::names::ZONE;
+
+/// A server at work.
+pub(crate) struct Server {
+    /// What reports call it.
+    name: &'static str,
+    /// Its port on 127.0.0.1.
+    port: u16,
+    /// Its process.
+    process: Process,
+}
+
+/// What a server does.
+#[derive(Clone, Copy)]
+pub(crate) enum Role<'a> {
+    /// It knows the names itself.
+    Knows(&'a Names),
+    /// It asks the server at this port, and keeps at most so many answers.
+    Asks(u16, u32),
+}
+
+/// A program, its files and where it runs.
+struct Plan {
+    /// What reports call it.
+    name: &'static str,
+    /// The program.
+    program: &'static str,
+    /// Its arguments.
+    arguments: String,
+    /// The files it reads.
+    files: Vec<(&'static str, String)>,
+    /// Its port.
+    port: u16,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Name in reports.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Port on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether it sends back what it gets.
+    pub(crate) fn is_echo(&self) -> bool {
+        self.name == ECHO
+    }
+
+    /// Process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Memory in KiB.
+    pub(crate) fn resident_kib(&self) -> anyhow::Result<u64> {
+        account::resident_kib(self.pid())
+    }
+
+    /// Waits until the server answers a name as it should.
+    pub(crate) fn answers(&self, name: &str, address: Ipv4Addr) -> anyhow::Result<()> {
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let client = Client::udp(server).timeout(Duration::from_millis(200));
+        let answered = process::wait_for(|| {
+            let response = client.query(name, RecordType::A).ok()?;
+            let expected = |data: &RData| matches!(data, RData::A(a) if a.0 == address);
+            response
+                .answers
+                .iter()
+                .any(|record| expected(&record.data))
+                .then_some(())
+        });
+        answered.with_context(|| {
+            format!(
+                "{} does not answer: {}",
+                self.name,
+                self.process.lines().join("\n")
+            )
+        })
+    }
+}
+
+/// This server, with everything on that it has on by default.
+pub(crate) fn portolan(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
+    let metrics = process::free_port();
+    let (stage, files) = match role {
+        Role::Knows(names) => (
+            "hosts hosts.txt".to_owned(),
+            vec![("hosts.txt", names.hosts())],
+        ),
+        Role::Asks(upstream, kept) => {
+            let cache = format!("cache 3600 {{\n success {kept}\n }}");
+            (
+                format!("forward . 127.0.0.1:{upstream}\n {cache}"),
+                Vec::new(),
+            )
+        }
+    };
+    let corefile = format!(
+        ".:{port} {{\n bind 127.0.0.1\n errors\n prometheus 127.0.0.1:{metrics}\n {stage}\n}}\n"
+    );
+    Plan {
+        name: "portolan",
+        program: env!("CARGO_BIN_EXE_portolan"),
+        arguments: String::new(),
+        files: [files, vec![("Corefile", corefile)]].concat(),
+        port,
+    }
+    .start(core)
+    .map(Some)
+}
+
+/// dnsmasq: a hosts file, or a forwarder with a cache.
+pub(crate) fn dnsmasq(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
+    let (arguments, files) = match role {
+        Role::Knows(names) => (
+            "--addn-hosts=\"$PWD/hosts.txt\" --local-ttl=60".to_owned(),
+            vec![("hosts.txt", names.hosts())],
+        ),
+        Role::Asks(upstream, kept) => (
+            format!("--server=127.0.0.1#{upstream} --cache-size={kept} --dns-forward-max=10000"),
+            Vec::new(),
+        ),
+    };
+    Plan {
+        name: "dnsmasq",
+        program: "dnsmasq",
+        arguments: format!(
+            "-C /dev/null -k --user=root --no-resolv --no-hosts --pid-file= --log-facility=- \
+             --bind-interfaces --listen-address=127.0.0.1 --port={port} {arguments}"
+        ),
+        files,
+        port,
+    }
+    .start_if_installed(core)
+}
+
+/// Knot: an authoritative server. It moves to the first core by itself.
+pub(crate) fn knot(names: &Names, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
+    let configuration = format!(
+        "server:\n  rundir: .\n  listen: 127.0.0.1@{port}\n  udp-workers: 1\n  tcp-workers: 1\n  \
+         background-workers: 1\nlog:\n- target: stderr\n  any: warning\n\
+         database:\n  storage: .\nzone:\n- domain: {ZONE}\n  storage: .\n  file: zone.txt\n  \
+         journal-content: none\n  zonefile-sync: -1\n"
+    );
+    Plan {
+        name: "knot",
+        program: "knotd",
+        arguments: "-c knot.conf".to_owned(),
+        files: vec![("zone.txt", names.zone()), ("knot.conf", configuration)],
+        port,
+    }
+    .start_if_installed(core)
+}
+
+/// NSD: an authoritative server. Debian's default limits the rate to 200 a
+/// second, so that it has to be told not to.
+pub(crate) fn nsd(names: &Names, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
+    let configuration = format!(
+        "server:\n  server-count: 1\n  ip-address: 127.0.0.1@{port}\n  username: \"\"\n  \
+         chroot: \"\"\n  zonesdir: \".\"\n  database: \"\"\n  pidfile: \"\"\n  \
+         zonelistfile: \"zones.list\"\n  xfrdfile: \"xfrd.state\"\n  xfrdir: \".\"\n  \
+         rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\nremote-control:\n  control-enable: no\n\
+         zone:\n  name: {ZONE}\n  zonefile: zone.txt\n"
+    );
+    Plan {
+        name: "nsd",
+        program: "nsd",
+        arguments: "-d -c nsd.conf".to_owned(),
+        files: vec![("zone.txt", names.zone()), ("nsd.conf", configuration)],
+        port,
+    }
+    .start_if_installed(core)
+}
+
+/// unbound: local data, or a forwarder with a cache.
+pub(crate) fn unbound(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
+    let role = match role {
+        Role::Knows(names) => {
+            format!("  local-zone: \"{ZONE}.\" static\n{}", names.local_data())
+        }
+        Role::Asks(upstream, _) => format!(
+            "  do-not-query-localhost: no\n  outgoing-range: 4096\n  \
+             num-queries-per-thread: 4096\n  msg-cache-size: 128m\n  rrset-cache-size: 256m\n\
+             forward-zone:\n  name: \".\"\n  forward-addr: 127.0.0.1@{upstream}\n"
+        ),
+    };
+    let configuration = format!(
+        "server:\n  interface: 127.0.0.1\n  port: {port}\n  username: \"\"\n  chroot: \"\"\n  \
+         directory: \".\"\n  pidfile: \"\"\n  use-syslog: no\n  num-threads: 1\n  \
+         module-config: \"iterator\"\n  minimal-responses: yes\n{role}\
+         remote-control:\n  control-enable: no\n"
+    );
+    Plan {
+        name: "unbound",
+        program: "unbound",
+        arguments: "-d -c unbound.conf".to_owned(),
+        files: vec![("unbound.conf", configuration)],
+        port,
+    }
+    .start_if_installed(core)
+}
+
+/// This program as the server that sends back what it gets.
+pub(crate) fn echo(core: Core) -> anyhow::Result<Option<Server>> {
+    let program = std::env::current_exe().context("where this program is")?;
+    let program = program.to_str().context("a path in UTF-8")?;
+    let port = process::free_port();
+    let port_argument = port.to_string();
+    let words = machine::on(core, program);
+    let (first, rest) = words.split_first().context("no program")?;
+    let process = Launch::new(first)
+        .args(rest.iter().map(String::as_str))
+        .args(["--echo", &port_argument])
+        .start()?;
+    let server = Server {
+        name: ECHO,
+        port,
+        process,
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let client = Client::udp(address).timeout(Duration::from_millis(200));
+    process::wait_for(|| client.query(ZONE, RecordType::A).ok()).context("echo does not answer")?;
+    Ok(Some(server))
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Starts the server if it is installed.
+    fn start_if_installed(self, core: Core) -> anyhow::Result<Option<Server>> {
+        if !machine::has(self.program) {
+            return Ok(None);
+        }
+        self.start(core).map(Some)
+    }
+
+    /// Starts the server, in a directory with its files. A shell makes way for
+    /// it, so that arguments may speak of `$PWD`.
+    fn start(self, core: Core) -> anyhow::Result<Server> {
+        let words = machine::on(core, "sh");
+        let (first, rest) = words.split_first().context("no program")?;
+        let command = format!("exec '{}' {}", self.program, self.arguments);
+        let launch = Launch::new(first)
+            .args(rest.iter().map(String::as_str))
+            .args(["-c", &command]);
+        let launch = self
+            .files
+            .iter()
+            .fold(launch, |launch, (name, text)| launch.file(name, text));
+        Ok(Server {
+            name: self.name,
+            port: self.port,
+            process: launch.start()?,
+        })
+    }
+}
+
+/// Name of the server that sends back what it gets.
+const ECHO: &str = "echo";
