@@ -258,3 +258,30 @@ fn a_truncated_answer_is_passed_on_or_asked_for_again() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn timing_a_server_that_asks_itself_recovers() -> anyhow::Result<()> {
+    let corefile = "\
+.:PORT {
+    hosts hosts {
+        fallthrough
+    }
+    forward . 127.0.0.1:PORT
+    cache
+}
+";
+    let server = Server::with_hosts(corefile, "192.0.2.7 local.test\n")?;
+    let start = clock();
+    let response = server.udp().ask(&nth(1))?;
+    assert_eq!(rcode(&response), ResponseCode::ServFail);
+    assert!(start.elapsed() < Duration::from_millis(4_500));
+    let response = server.udp().query("local.test", RecordType::A)?;
+    assert_eq!(addresses(&response), ips(&["192.0.2.7"]));
+    // What was stirred up settles.
+    pause(Duration::from_secs(2));
+    let (start, used) = (clock(), server.cpu_seconds()?);
+    pause(Duration::from_secs(2));
+    let spent = (server.cpu_seconds()? - used) / start.elapsed().as_secs_f64();
+    assert!(spent < 0.05, "{spent} of a processor");
+    Ok(())
+}

@@ -57,6 +57,27 @@ fn the_address_that_was_asked_answers() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_wildcard_of_each_family_answers_from_the_address_asked() -> anyhow::Result<()> {
+    let upstream = Upstream::answering(60)?;
+    let corefile = format!(
+        ".:PORT {{\n bind 0.0.0.0 ::\n forward . {}\n cache\n}}\n",
+        upstream.addr()
+    );
+    let server = Server::start(&corefile)?;
+    for (client, ip) in [
+        ("127.0.0.1", "127.0.0.2"),
+        ("0.0.0.0", "127.0.0.3"),
+        ("::", "::1"),
+    ] {
+        let asked = server.at(ip)?;
+        for _ in 0..2 {
+            assert_eq!(answering(client, asked, "a.outside")?, asked, "{client}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn an_address_of_an_interface_answers_for_itself() -> anyhow::Result<()> {
     let upstream = Upstream::answering(60)?;
     let corefile = format!(

@@ -1,5 +1,6 @@
 //! How long TCP connections are held, and what holding many does.
 
+use std::io::ErrorKind;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -117,5 +118,34 @@ fn timing_many_connections_of_one_client_slow_nobody_down() -> anyhow::Result<()
         .collect();
     assert_eq!(server.tcp().connect()?.pipeline(&queries)?.len(), 20);
     drop(open);
+    Ok(())
+}
+
+#[test]
+fn timing_a_client_that_does_not_listen_is_let_go() -> anyhow::Result<()> {
+    let hosts: String = (1..=100)
+        .map(|last| format!("192.0.2.{last} many.test\n"))
+        .collect();
+    let server = Server::with_hosts(COREFILE, &(hosts + HOSTS))?;
+    let mut stream = TcpStream::connect(server.addr())?;
+    stream.set_write_timeout(Some(Duration::from_millis(500)))?;
+    let message = Query::new("many.test", RecordType::A).encode()?;
+    let framed = [&u16::try_from(message.len())?.to_be_bytes(), &message[..]].concat();
+    let burst = framed.repeat(1000);
+    let start = clock();
+    // Until the server hangs up; to a full pipe it may be said again.
+    loop {
+        assert!(start.elapsed() < Duration::from_secs(12), "still connected");
+        match stream.write(&burst) {
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => break,
+        }
+        let begun = clock();
+        let response = server.udp().query("local.test", RecordType::A)?;
+        assert_eq!(rcode(&response), ResponseCode::NoError);
+        assert!(begun.elapsed() < Duration::from_millis(500));
+    }
+    assert!(server.process().resident_kib()? < 200_000);
     Ok(())
 }
