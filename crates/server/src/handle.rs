@@ -25,6 +25,7 @@ use portolan_table::Table;
 use crate::Block;
 use crate::Event;
 use crate::Families;
+use crate::Hooks;
 use crate::Routing;
 use crate::Transport;
 use crate::UnknownAction;
@@ -32,7 +33,6 @@ use crate::local;
 use crate::local::End;
 use crate::local::Local;
 use crate::local::LocalLayer;
-use crate::metrics::BlockMetrics;
 use crate::pending::Pending;
 use crate::relay;
 use crate::rotation::Rotation;
@@ -124,48 +124,40 @@ pub(crate) fn handle(
             };
         }
     };
-    let frame = frame(&query, received);
-    if query.edns.is_some_and(|edns| edns.version != 0) {
-        // RFC 6891 §6.1.3: version 0 is what we speak, whatever is asked.
-        writer::empty(out, &query, &frame, Rcode::BADVERS, false);
-        let outcome = Outcome::answered("", Rcode::BADVERS);
-        match routing.find(&query.qname, query.qtype) {
-            Some((_, block)) => {
-                let metrics = block.hooks.metrics.as_deref();
-                outcome.report(metrics, Some(block), &query, received, out);
-            }
-            None => outcome.report(routing.unrouted(), None, &query, received, out),
-        }
-        return Step::Respond;
-    }
-    let Some((_, block)) = routing.find(&query.qname, query.qtype) else {
-        writer::empty(out, &query, &frame, Rcode::REFUSED, false);
-        let outcome = Outcome::answered("", Rcode::REFUSED);
-        outcome.report(routing.unrouted(), None, &query, received, out);
-        return Step::Respond;
-    };
+    let block = routing.find(&query.qname, query.qtype);
+    let block = block.map(|(_, block)| block);
     let frame = Frame {
-        recursion_available: block.recursion_available(),
-        ..frame
+        recursion_available: block.is_some_and(|block| block.recursion_available()),
+        ..frame(&query, received)
     };
-    let stages = Stages {
-        shared,
-        block,
-        query: &query,
-        received,
-        frame,
+    let mut refuse = |rcode| {
+        writer::empty(out, &query, &frame, rcode, false);
+        Ok(Outcome::answered("", rcode))
     };
-    match stages.run(out) {
-        Ok(outcome) => {
-            let silent = outcome.rcode.is_none();
-            outcome.report(
-                block.hooks.metrics.as_deref(),
-                Some(block),
-                &query,
+    let decision = match block {
+        // RFC 6891 §6.1.3: version 0 is what we speak, whatever is asked.
+        _ if query.edns.is_some_and(|edns| edns.version != 0) => refuse(Rcode::BADVERS),
+        None => refuse(Rcode::REFUSED),
+        Some(block) => {
+            let stages = Stages {
+                shared,
+                block,
+                query: &query,
                 received,
-                out,
-            );
-            if silent { Step::Silent } else { Step::Respond }
+                frame,
+            };
+            stages.run(out)
+        }
+    };
+    match decision {
+        Ok(outcome) => {
+            let hooks = block.map_or_else(|| routing.unrouted(), |block| &block.hooks);
+            outcome.report(hooks, &query, received, out);
+            if outcome.rcode.is_some() {
+                Step::Respond
+            } else {
+                Step::Silent
+            }
         }
         Err(pending) => Step::Resolve(pending),
     }
@@ -239,10 +231,9 @@ impl Stages<'_> {
             Local::Known { layer, chain, end } => {
                 Some(self.known(snapshot, layer, &chain, end, out))
             }
-            Local::Unknown {
-                layer,
-                empty_non_terminal,
-            } => Some(Ok(self.unknown(snapshot, layer, empty_non_terminal, out))),
+            Local::Unknown { layer, exists } => {
+                Some(Ok(self.unknown(snapshot, layer, exists, out)))
+            }
             Local::Next => None,
         }
     }
@@ -303,7 +294,7 @@ impl Stages<'_> {
         &self,
         snapshot: &Snapshot,
         layer: &LocalLayer,
-        empty_non_terminal: bool,
+        exists: bool,
         out: &mut Vec<u8>,
     ) -> Outcome {
         let rcode = match layer.unknown {
@@ -322,8 +313,9 @@ impl Stages<'_> {
                     ..outcome
                 };
             }
-            // RFC 8020 §2: NXDOMAIN would deny the names below as well.
-            UnknownAction::NxDomain if empty_non_terminal => Rcode::NOERROR,
+            // RFC 8020 §2: NXDOMAIN would deny the name's other types, and the
+            // names below it, as well.
+            UnknownAction::NxDomain if exists => Rcode::NOERROR,
             UnknownAction::NxDomain => Rcode::NXDOMAIN,
             UnknownAction::NoData => Rcode::NOERROR,
         };
@@ -419,17 +411,10 @@ impl Outcome {
     }
 
     /// Tells metrics and logs.
-    fn report(
-        &self,
-        metrics: Option<&BlockMetrics>,
-        block: Option<&Arc<Block>>,
-        query: &Query<'_>,
-        received: &Received<'_>,
-        out: &[u8],
-    ) {
+    fn report(&self, hooks: &Hooks, query: &Query<'_>, received: &Received<'_>, out: &[u8]) {
         let response = self.rcode.map_or(&[][..], |_| out);
         let event = event(query, received, self.plugin, self.rcode, response, None);
-        observe(metrics, block, &event, self.error);
+        observe(hooks, &event, self.error);
     }
 }
 
@@ -461,22 +446,14 @@ pub(crate) fn event<'a>(
 }
 
 /// Hands an event to what watches the block.
-pub(crate) fn observe(
-    metrics: Option<&BlockMetrics>,
-    block: Option<&Arc<Block>>,
-    event: &Event<'_>,
-    error: Option<&str>,
-) {
-    if let Some(metrics) = metrics {
+pub(crate) fn observe(hooks: &Hooks, event: &Event<'_>, error: Option<&str>) {
+    if let Some(metrics) = &hooks.metrics {
         metrics.observe(event);
     }
-    let Some(block) = block else {
-        return;
-    };
-    if let (Some(errors), Some(error)) = (&block.hooks.errors, error) {
+    if let (Some(errors), Some(error)) = (&hooks.errors, error) {
         errors.report(event.query, event.rcode.unwrap_or(Rcode::SERVFAIL), error);
     }
-    if let Some(log) = &block.hooks.log {
+    if let Some(log) = &hooks.log {
         log.log(event);
     }
 }

@@ -72,8 +72,9 @@ pub(crate) enum Local<'a> {
     Unknown {
         /// The layer that decides.
         layer: &'a LocalLayer,
-        /// Whether names below it are known, so that it exists (RFC 8020).
-        empty_non_terminal: bool,
+        /// Whether it exists all the same: names below it are known
+        /// (RFC 8020), or other types of it, which a layer passed on.
+        exists: bool,
     },
     /// The name is unknown, and the next stage is asked.
     Next,
@@ -156,6 +157,7 @@ pub(crate) fn look_up<'a>(
             } => {
                 let supported = matches!(qtype, Rtype::A | Rtype::AAAA | Rtype::PTR);
                 if layer.fallthrough_unsupported && !supported && layer.fallthrough.covers(qname) {
+                    exists = true;
                     continue;
                 }
                 return Local::Known {
@@ -174,10 +176,7 @@ pub(crate) fn look_up<'a>(
         }
     }
     match decider {
-        Some(layer) => Local::Unknown {
-            layer,
-            empty_non_terminal: exists,
-        },
+        Some(layer) => Local::Unknown { layer, exists },
         None => Local::Next,
     }
 }

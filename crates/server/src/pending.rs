@@ -165,12 +165,7 @@ impl Pending {
     ) {
         let received = self.received();
         let event = handle::event(query, &received, self.plugin, Some(rcode), out, upstream);
-        handle::observe(
-            self.block.hooks.metrics.as_deref(),
-            Some(&self.block),
-            &event,
-            error,
-        );
+        handle::observe(&self.block.hooks, &event, error);
     }
 
     /// Where the query came from.

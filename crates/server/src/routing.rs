@@ -7,6 +7,7 @@ use portolan_proto::Qname;
 use portolan_proto::Rtype;
 
 use crate::Block;
+use crate::Hooks;
 use crate::metrics::BlockMetrics;
 
 /// The zones of one listener and the blocks that serve them.
@@ -14,20 +15,25 @@ use crate::metrics::BlockMetrics;
 pub struct Routing {
     /// Longest zone first, so that the first match is the closest.
     zones: Vec<(Name, Arc<Block>)>,
-    /// Counts the queries that belong to no block.
-    unrouted: Option<Arc<BlockMetrics>>,
+    /// What watches the queries that belong to no block: metrics, perhaps.
+    unrouted: Hooks,
 }
 
 // === impl Routing ===
 
 impl Routing {
-    /// Routes each zone to its block.
+    /// Routes each zone to its block. `unrouted` counts the queries that
+    /// belong to none.
     pub fn new(
         zones: impl IntoIterator<Item = (Name, Arc<Block>)>,
         unrouted: Option<Arc<BlockMetrics>>,
     ) -> Self {
         let mut zones: Vec<_> = zones.into_iter().collect();
         zones.sort_by_key(|(zone, _)| std::cmp::Reverse(zone.label_count()));
+        let unrouted = Hooks {
+            metrics: unrouted,
+            ..Hooks::default()
+        };
         Self { zones, unrouted }
     }
 
@@ -53,9 +59,9 @@ impl Routing {
         last
     }
 
-    /// What counts a query that belongs to no block.
-    pub(crate) fn unrouted(&self) -> Option<&BlockMetrics> {
-        self.unrouted.as_deref()
+    /// What watches a query that belongs to no block.
+    pub(crate) fn unrouted(&self) -> &Hooks {
+        &self.unrouted
     }
 }
 

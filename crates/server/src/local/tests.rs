@@ -27,11 +27,11 @@ fn found(layers: &[LocalLayer], rows: &[(u16, &str, Rdata)], qname: &str, qtype:
         }
         Local::Unknown {
             layer,
-            empty_non_terminal: true,
-        } => format!("{} empty", layer.layer.0),
+            exists: true,
+        } => format!("{} exists", layer.layer.0),
         Local::Unknown {
             layer,
-            empty_non_terminal: false,
+            exists: false,
         } => format!("{} unknown", layer.layer.0),
         Local::Next => "next".to_owned(),
     }
@@ -132,7 +132,7 @@ fn a_name_above_known_ones_is_empty_or_goes_on() {
     for qname in ["b.test", "test", "."] {
         assert_eq!(
             found(&[layer(0)], &rows, qname, Rtype::A),
-            "0 empty",
+            "0 exists",
             "{qname}"
         );
         assert_eq!(
@@ -207,6 +207,10 @@ fn unsupported_types_of_known_names_go_on_where_the_layer_says_so() {
         found(&layers, &rows, "x.example", Rtype::TXT),
         "0: 0 cnames, nodata"
     );
+    // A name that goes on exists all the same, whoever decides about it.
+    let layers = [layers[0].clone(), layer(1)];
+    assert_eq!(found(&layers, &rows, "x.test", Rtype::TXT), "1 exists");
+    assert_eq!(found(&layers, &rows, "y.test", Rtype::TXT), "1 unknown");
 }
 
 #[test]
@@ -279,13 +283,7 @@ fn a_layer_that_the_table_does_not_have_knows_nothing() {
     let qname = Qname::from(&name("x.test"));
     let found = look_up(&layers, &snapshot, &qname, Rtype::A);
     assert!(
-        matches!(
-            found,
-            Local::Unknown {
-                empty_non_terminal: false,
-                ..
-            }
-        ),
+        matches!(found, Local::Unknown { exists: false, .. }),
         "{found:?}"
     );
 }
