@@ -25,6 +25,10 @@ pub struct Limits {
     /// How long a response may take to be accepted by the client. Default
     /// 5 s.
     pub write: Duration,
+    /// How long the responses to what was read may take in all once nothing
+    /// more is read. Default 10 s: upstreams get 5, a client that is slow to
+    /// take what it asked for as much.
+    pub finish: Duration,
 }
 
 // === impl Limits ===
@@ -39,6 +43,7 @@ impl Default for Limits {
             idle: Duration::from_secs(10),
             read: Duration::from_secs(3),
             write: Duration::from_secs(5),
+            finish: Duration::from_secs(10),
         }
     }
 }

@@ -180,32 +180,10 @@ impl Server {
     fn start(&self, addr: ListenAddr, sockets: Sockets, routing: Routing) -> Listener {
         let routing = Arc::new(ArcSwap::from_pointee(routing));
         let stop = CancellationToken::new();
-        let udp: Vec<Arc<UdpSocket>> = sockets.udp.into_iter().map(Arc::new).collect();
-        let workers = udp
-            .iter()
-            .enumerate()
-            .filter_map(|(index, socket)| {
-                let worker = Worker {
-                    bound: socket.local_addr().ok()?,
-                    socket: Arc::clone(socket),
-                    routing: Arc::clone(&routing),
-                    shared: Arc::clone(&self.shared),
-                    queries: Arc::clone(&self.queries),
-                    stop: stop.clone(),
-                };
-                let name = format!("udp{addr}/{index}");
-                match thread::Builder::new()
-                    .name(name)
-                    .spawn(move || worker.run())
-                {
-                    Ok(handle) => Some(handle),
-                    Err(error) => {
-                        tracing::error!(%addr, %error, "cannot start a UDP worker");
-                        None
-                    }
-                }
-            })
-            .collect();
+        let (udp, workers) = (0..)
+            .zip(sockets.udp)
+            .filter_map(|(index, socket)| self.start_worker(addr, index, socket, &routing, &stop))
+            .unzip();
         let acceptor = tcp::Acceptor {
             routing: Arc::clone(&routing),
             shared: Arc::clone(&self.shared),
@@ -222,6 +200,37 @@ impl Server {
             stop,
             sockets: udp,
             workers,
+        }
+    }
+
+    /// Starts one worker of a listener on its socket. If it cannot start, the
+    /// socket is closed: the kernel would go on to give it its share of the
+    /// queries.
+    fn start_worker(
+        &self,
+        addr: ListenAddr,
+        index: usize,
+        socket: UdpSocket,
+        routing: &Arc<ArcSwap<Routing>>,
+        stop: &CancellationToken,
+    ) -> Option<(Arc<UdpSocket>, JoinHandle<()>)> {
+        let bound = socket.local_addr().ok()?;
+        let socket = Arc::new(socket);
+        let worker = Worker {
+            bound,
+            socket: Arc::clone(&socket),
+            routing: Arc::clone(routing),
+            shared: Arc::clone(&self.shared),
+            queries: Arc::clone(&self.queries),
+            stop: stop.clone(),
+        };
+        let thread = thread::Builder::new().name(format!("udp{addr}/{index}"));
+        match thread.spawn(move || worker.run()) {
+            Ok(handle) => Some((socket, handle)),
+            Err(error) => {
+                tracing::error!(%addr, %error, "cannot start a UDP worker");
+                None
+            }
         }
     }
 

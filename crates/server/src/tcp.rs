@@ -256,9 +256,19 @@ impl Connection {
         let mut reading = std::pin::pin!(reading);
         let mut writing = std::pin::pin!(writing);
         tokio::select! {
-            () = &mut writing => {}
-            () = &mut reading => writing.await,
+            () = &mut writing => return,
+            () = &mut reading => {}
         }
+        // One that was closed to make room makes it at once, or many that are
+        // slow to take their responses would hold more than there is.
+        if !self.was_evicted() {
+            drop(timeout(limits.finish, writing).await);
+        }
+    }
+
+    /// Whether the connection was closed, and not with its listener.
+    fn was_evicted(&self) -> bool {
+        self.close.is_cancelled() && !self.acceptor.stop.is_cancelled()
     }
 
     /// Reads messages and starts to answer them.
@@ -274,26 +284,25 @@ impl Connection {
         };
         let limits = self.acceptor.limits;
         loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-                return;
-            };
-            let read = async {
+            let next = async {
+                let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
                 loop {
                     match frames.next(limits.idle, limits.read).await {
+                        Ok(message) => return Some((permit, message)),
                         // RFC 7766 §6.2.3: idle means nothing outstanding.
                         Err(error)
                             if error.kind() == io::ErrorKind::TimedOut
                                 && frames.buffer.is_empty()
                                 && permits.available_permits() + 1 < limits.pipelined => {}
-                        other => return other,
+                        Err(_) => return None,
                     }
                 }
             };
-            let message = tokio::select! {
-                message = read => message,
+            let next = tokio::select! {
+                next = next => next,
                 () = self.close.cancelled() => return,
             };
-            let Ok(message) = message else {
+            let Some((permit, message)) = next else {
                 return;
             };
             let now = now();

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
@@ -24,20 +25,18 @@ use crate::testing::table;
 
 /// A server that knows x.test, and the runtime its queries wait on.
 fn server() -> (Server, tokio::runtime::Runtime) {
+    server_of(table(&[(0, "x.test", a(1))]), Limits::default())
+}
+
+/// A server around a table, within limits.
+fn server_of(table: Arc<Table>, limits: Limits) -> (Server, tokio::runtime::Runtime) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
     let families = Families::register(&Registry::new()).unwrap();
-    let table = table(&[(0, "x.test", a(1))]);
-    let server = Server::new(
-        runtime.handle().clone(),
-        table,
-        families,
-        Limits::default(),
-        2,
-    );
+    let server = Server::new(runtime.handle().clone(), table, families, limits, 2);
     (server, runtime)
 }
 
@@ -140,4 +139,39 @@ fn a_port_that_is_taken_is_refused_and_nothing_changes() {
     );
     assert!(!accepts(free));
     assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, free)).is_ok());
+}
+
+#[test]
+fn a_connection_that_makes_room_does_not_wait_for_its_client() {
+    // Responses are a hundred times as large as their queries.
+    let rows: Vec<_> = (0..128).map(|last| (0, "x.test", a(last))).collect();
+    let long = Duration::from_mins(10);
+    let limits = Limits {
+        connections: 1,
+        idle: long,
+        read: long,
+        write: long,
+        finish: long,
+        ..Limits::default()
+    };
+    let (server, _runtime) = server_of(table(&rows), limits);
+    let port = free_port();
+    serve(&server, &[port]);
+    let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+
+    // It asks and asks, and takes no response, until nothing moves any more.
+    let mut greedy = connect();
+    let query = query("x.test", Rtype::A);
+    let length = u16::try_from(query.len()).unwrap().to_be_bytes();
+    let framed = [&length[..], &query].concat().repeat(1000);
+    let patience = Some(Duration::from_millis(300));
+    greedy.set_write_timeout(patience).unwrap();
+    while greedy.write_all(&framed).is_ok() {}
+
+    let _other = connect();
+    let evicted = &server.shared.families.evicted;
+    wait_for(|| (evicted.get() == 1).then_some(())).expect("room is made");
+    let (acceptor, other) = (1, 1);
+    let left = wait_for(|| (server.queries.tasks.len() == acceptor + other).then_some(()));
+    assert!(left.is_some(), "{} tasks", server.queries.tasks.len());
 }
