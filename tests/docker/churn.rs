@@ -55,6 +55,9 @@ const RATE: u32 = 2_000;
 /// How old an answer may be on a machine that does other things as well.
 const STALENESS: Duration = Duration::from_millis(500);
 
+/// How much memory it may cost, in KiB: buffers, but nothing for each change.
+const GROWTH_KIB: u64 = 4 * 1024;
+
 /// When the container of each generation of `swing.example.org` started.
 type Generations = Vec<Instant>;
 
@@ -82,9 +85,11 @@ fn churn_loses_and_mixes_up_nothing_timing() -> anyhow::Result<()> {
         names: names.map(str::to_owned).to_vec(),
         ..Plan::new("", RATE, DURATION + Duration::from_millis(500))
     };
+    let resident = server.process().resident_kib()?;
     let load = Load::start(server.dns(), &plan, judge)?;
     churn(&control, &mut generations);
     let report = load.wait();
+    let growth = server.process().resident_kib()?.saturating_sub(resident);
 
     ensure_flawless(&report)?;
     let changes = server.metric("portolan_table_changes_total", &[])? - changes;
@@ -95,10 +100,12 @@ fn churn_loses_and_mixes_up_nothing_timing() -> anyhow::Result<()> {
     let swaps = server.metric("portolan_table_swaps_total", &[])?;
     let staleness = check_order(&report, &generations)?;
     eprintln!(
-        "{} queries, {changes} changes, {swaps} swaps: p50 {:?}, p99 {:?}, max {:?}, oldest answer {staleness:?}",
+        "{} queries, {changes} changes, {swaps} swaps: p50 {:?}, p99 {:?}, max {:?}",
         report.sent, report.p50, report.p99, report.max,
     );
+    eprintln!("oldest answer {staleness:?}, {growth} KiB more resident");
     ensure!(staleness < STALENESS, "an answer was {staleness:?} old");
+    ensure!(growth < GROWTH_KIB, "{growth} KiB more resident");
     Ok(())
 }
 

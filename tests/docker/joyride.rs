@@ -4,13 +4,20 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::ensure;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RData;
+use hickory_proto::rr::Record;
 use hickory_proto::rr::RecordType;
 use portolan_testkit::client::Query;
+use portolan_testkit::docker::FakeContainer;
 use portolan_testkit::process::Launch;
+use tempfile::TempDir;
 
 use super::engine::Engine;
+use super::fake::FakeEngine;
 use super::server::HOST_IP;
 use super::server::Server;
+use super::server::ensure_no_data;
 use crate::support::needs;
 use crate::support::portolan;
 
@@ -83,6 +90,49 @@ fn names_of_labels_and_of_the_hosts_file_are_answered() -> anyhow::Result<()> {
     }
     let (status, body) = server.health()?;
     ensure!((status, body.as_str()) == (200, "OK"), "{status} {body}");
+    Ok(())
+}
+
+#[test]
+fn a_known_name_is_known_for_every_type() -> anyhow::Result<()> {
+    let Some(engine) = Engine::of_this_machine()? else {
+        return Ok(());
+    };
+    let _app = engine.run_labelled(&[("joyride.host.name", "app.example.com")])?;
+    let server = Server::launch(joyride(), COREFILE)?;
+    server.await_host("app.example.com")?;
+    for name in ["app.example.com", "static-host.example.com"] {
+        for qtype in [RecordType::AAAA, RecordType::HTTPS, RecordType::MX] {
+            ensure_no_data(&server.udp().query(name, qtype)?)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_environment_beats_the_file() -> anyhow::Result<()> {
+    let directory = TempDir::new()?;
+    let engine = FakeEngine::start(&directory)?;
+    let app = FakeContainer::new("c1", "joyride.host.name", "app.example.com");
+    engine.control().run(app);
+    for (variable, value) in [
+        ("DNS_UNKNOWN_ACTION", "NXDOMAIN"),
+        ("JOYRIDE_NXDOMAIN_ENABLED", "true"),
+    ] {
+        let launch = joyride()
+            .env("DOCKER_SOCKET", &engine.host())
+            .env(variable, value);
+        let server = Server::launch(launch, COREFILE)?;
+        server.await_host("app.example.com")?;
+        for client in [server.udp(), server.tcp()] {
+            let response = client.query("unknown.example.com", RecordType::A)?;
+            let code = response.metadata.response_code;
+            ensure!(code == ResponseCode::NXDomain, "{response:?}");
+            let is_soa = |record: &Record| matches!(record.data, RData::SOA(_));
+            ensure!(response.authorities.iter().all(is_soa), "{response:?}");
+            ensure!(response.authorities.len() == 1, "{response:?}");
+        }
+    }
     Ok(())
 }
 

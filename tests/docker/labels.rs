@@ -36,7 +36,7 @@ fn names_come_in_many_spellings() -> anyhow::Result<()> {
         "plain.example.org dot.example.org.\tUPPER.example.org\n\
          under_score.example.org,, ,comma.example.org , bücher.example.org single",
     )?;
-    let (server, upstream) = start()?;
+    let (server, _upstream) = start()?;
     for name in [
         "plain.example.org",
         "dot.example.org",
@@ -49,11 +49,8 @@ fn names_come_in_many_spellings() -> anyhow::Result<()> {
     ] {
         server.await_host(name)?;
     }
-    ensure!(
-        upstream.count() == 0 || server.count_lines("cannot be used") == 0,
-        "{}",
-        server.output()
-    );
+    let complaints = server.count_lines("cannot be used");
+    ensure!(complaints == 0, "{}", server.output());
     Ok(())
 }
 
