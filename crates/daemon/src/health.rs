@@ -2,7 +2,7 @@
 //! images without a shell.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,18 +15,9 @@ const ANSWER: u64 = 4096;
 
 /// Asks `address` for `/health`. `:8080` means this host.
 pub(crate) fn ask(address: &str) -> anyhow::Result<()> {
-    let address = match address.strip_prefix(':') {
-        Some(port) => format!("localhost:{port}"),
-        None => address
-            .replace("0.0.0.0:", "127.0.0.1:")
-            .replace("[::]:", "[::1]:"),
-    };
     let mut last = None;
-    let addresses = address
-        .to_socket_addrs()
-        .with_context(|| format!("cannot resolve {address}"))?;
-    for socket in addresses {
-        match ask_one(socket, &address) {
+    for socket in targets(address)? {
+        match ask_one(socket) {
             Ok(()) => return Ok(()),
             Err(error) => last = Some(error),
         }
@@ -34,15 +25,40 @@ pub(crate) fn ask(address: &str) -> anyhow::Result<()> {
     Err(last.unwrap_or_else(|| anyhow::anyhow!("{address} has no address")))
 }
 
+/// Where a server that listens on `address` is reached from its own host.
+/// Nothing is looked up where the address is every address: the one to look it
+/// up may be the server itself.
+fn targets(address: &str) -> anyhow::Result<Vec<SocketAddr>> {
+    let found = || {
+        let found = address.to_socket_addrs();
+        found.with_context(|| format!("cannot resolve {address}"))
+    };
+    let Some((host @ ("" | "0.0.0.0" | "[::]"), port)) = address.rsplit_once(':') else {
+        return Ok(found()?.collect());
+    };
+    let port: u16 = port
+        .parse()
+        .with_context(|| format!("{address}: no port number"))?;
+    let (v4, v6) = (
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+    );
+    Ok(match host {
+        "" => vec![v4, v6],
+        "0.0.0.0" => vec![v4],
+        _ => vec![v6],
+    })
+}
+
 /// Asks one address.
-fn ask_one(socket: std::net::SocketAddr, host: &str) -> anyhow::Result<()> {
+fn ask_one(socket: SocketAddr) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect_timeout(&socket, PATIENCE)
         .with_context(|| format!("cannot connect to {socket}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        "GET /health HTTP/1.1\r\nHost: {socket}\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = Vec::new();
     stream
@@ -56,4 +72,32 @@ fn ask_one(socket: std::net::SocketAddr, host: &str) -> anyhow::Result<()> {
         "{socket} answers {status:?}"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_is_reached_on_this_host() {
+        for (address, expected) in [
+            (":8080", &["127.0.0.1:8080", "[::1]:8080"][..]),
+            ("0.0.0.0:8080", &["127.0.0.1:8080"]),
+            ("[::]:8080", &["[::1]:8080"]),
+            // Ends like the one for every address, and is another.
+            ("10.0.0.0:8080", &["10.0.0.0:8080"]),
+            ("192.0.2.1:8080", &["192.0.2.1:8080"]),
+            ("[2001:db8::]:8080", &["[2001:db8::]:8080"]),
+        ] {
+            let expected: Vec<SocketAddr> = expected.iter().map(|a| a.parse().unwrap()).collect();
+            assert_eq!(targets(address).unwrap(), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_port_number_is_refused() {
+        for address in [":", ":http", "0.0.0.0:65536"] {
+            assert!(targets(address).is_err(), "{address}");
+        }
+    }
 }
