@@ -57,6 +57,8 @@ macro_rules! mnemonics {
                     $($text => Ok(Self($value)),)+
                     other => other
                         .strip_prefix($unknown)
+                        // Integers of Rust may have a sign.
+                        .filter(|digits| digits.bytes().all(|octet| octet.is_ascii_digit()))
                         .and_then(|digits| digits.parse().ok())
                         .map(Self)
                         .ok_or(UnknownMnemonic),
@@ -130,5 +132,8 @@ mod tests {
         assert_eq!("TYPE65280".parse(), Ok(Rtype(65280)));
         assert_eq!("aaaa".parse(), Ok(Rtype::AAAA));
         assert_eq!("FOO".parse::<Rcode>(), Err(UnknownMnemonic));
+        for text in ["TYPE", "TYPE+5", "TYPE-5", "TYPE65536", "TYPE 5"] {
+            assert_eq!(text.parse::<Rtype>(), Err(UnknownMnemonic), "{text}");
+        }
     }
 }

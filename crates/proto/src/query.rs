@@ -92,7 +92,7 @@ impl Flags {
     }
 }
 
-/// As the query log prints them: `qr,aa,tc,rd,ra,ad,cd`.
+/// As the query log prints them: `qr,aa,tc,rd,ra,z,ad,cd`.
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";

@@ -200,11 +200,6 @@ impl<'b> ResponseWriter<'b> {
         set_truncated(self.out);
     }
 
-    /// Whether a record was left out so far.
-    pub fn is_full(&self) -> bool {
-        self.full
-    }
-
     /// Counts a record of `length` octets if it fits; if not, notes that it
     /// is left out.
     fn claim(&mut self, section: Section, length: usize) -> bool {
@@ -264,8 +259,8 @@ impl<'b> ResponseWriter<'b> {
         end(out, query, head.rcode, edns, counts, limit);
     }
 
-    /// Writes a query to an upstream: the question in the spelling given, RD
-    /// and CD as asked, AD set (RFC 6840 §5.7: we understand it), and an OPT.
+    /// Writes a query to an upstream: the second 16 bits of the header and the
+    /// question as given, and an OPT of a UDP payload and DO, if given.
     pub fn query(
         out: &mut Vec<u8>,
         id: u16,
