@@ -89,7 +89,16 @@ impl fmt::Display for ExchangeError {
         if let Some(local) = self.local {
             write!(f, "{local}->")?;
         }
-        write!(f, "{}: {}", self.peer, self.cause)
+        write!(f, "{}: ", self.peer)?;
+        match &self.cause {
+            // Go names the system call that failed, and so does what operators
+            // match.
+            Cause::Io(error) if error.kind() != io::ErrorKind::TimedOut => {
+                let call = if self.step == Step::Dial { "connect" } else { step };
+                write!(f, "{call}: {}", self.cause)
+            }
+            cause => cause.fmt(f),
+        }
     }
 }
 
@@ -135,7 +144,13 @@ mod tests {
         error.cause = Cause::Io(io::ErrorKind::ConnectionRefused.into());
         assert_eq!(
             error.to_string(),
-            "read udp 127.0.0.1:5351: connection refused"
+            "read udp 127.0.0.1:5351: read: connection refused"
+        );
+        error.step = Step::Dial;
+        error.network = "tcp";
+        assert_eq!(
+            error.to_string(),
+            "dial tcp 127.0.0.1:5351: connect: connection refused"
         );
     }
 
