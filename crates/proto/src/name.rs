@@ -253,7 +253,7 @@ pub(crate) fn wire_is_within(name: &[u8], apex: &[u8]) -> bool {
 }
 
 /// Writes a name in presentation form: a final dot, octets that are not
-/// printable as `\DDD`, dots and backslashes within a label escaped
+/// printable as `\DDD`, dots, quotes and backslashes within a label escaped
 /// (RFC 1035 §5.1).
 pub(crate) fn write_name(f: &mut fmt::Formatter<'_>, wire: &[u8]) -> fmt::Result {
     if wire == [0] {
@@ -269,7 +269,7 @@ pub(crate) fn write_name(f: &mut fmt::Formatter<'_>, wire: &[u8]) -> fmt::Result
         };
         for &octet in label {
             match octet {
-                b'.' | b'\\' => write!(f, "\\{}", char::from(octet))?,
+                b'.' | b'"' | b'\\' => write!(f, "\\{}", char::from(octet))?,
                 0x21..=0x7e => write!(f, "{}", char::from(octet))?,
                 _ => write!(f, "\\{octet:03}")?,
             }
@@ -327,6 +327,12 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn octets_that_mean_something_to_a_reader_are_escaped() {
+        let name = Name::from_wire(b"\x08a.\\\"\n \xff\x1b\x01b\0").unwrap();
+        assert_eq!(name.to_string(), r#"a\.\\\"\010\032\255\027.b."#);
     }
 
     #[test]
