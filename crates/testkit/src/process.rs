@@ -21,10 +21,11 @@ use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+pub use nix::sys::signal::Signal;
 
 /// How long anything in a test may take before it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,7 +70,8 @@ impl Launch {
     /// Adds arguments.
     #[must_use]
     pub fn args<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
-        self.arguments.extend(arguments.into_iter().map(str::to_owned));
+        self.arguments
+            .extend(arguments.into_iter().map(str::to_owned));
         self
     }
 
@@ -127,11 +129,18 @@ impl Launch {
             let lines = Arc::clone(&lines);
             thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                    lines
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(line);
                 }
             });
         }
-        Ok(Process { child, lines, directory })
+        Ok(Process {
+            child,
+            lines,
+            directory,
+        })
     }
 }
 
@@ -150,7 +159,10 @@ impl Process {
 
     /// What was written so far.
     pub fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits for a line that contains `text`.
@@ -192,7 +204,10 @@ impl Process {
     /// If the process is gone.
     pub fn resident_kib(&self) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .context("no VmRSS")?;
         let figure = line.split_whitespace().nth(1).context("no figure")?;
         figure.parse().context("not a number")
     }
@@ -236,7 +251,10 @@ pub fn free_port() -> u16 {
 }
 
 /// Waits a little.
-#[expect(clippy::disallowed_methods, reason = "a test waits for another process")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test waits for another process"
+)]
 pub fn pause(duration: Duration) {
     thread::sleep(duration);
 }
