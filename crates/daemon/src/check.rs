@@ -19,7 +19,7 @@ pub(crate) fn check(options: &Options, file: Option<&str>) -> ExitCode {
     let loaded = match origin.and_then(|origin| Ok((origin.load(options.port)?, origin))) {
         Ok((loaded, origin)) => {
             for warning in &loaded.warnings {
-                complain(&format!("[WARNING] {warning}"));
+                complain(&warning.to_string());
             }
             print(&format!("{origin}: valid"));
             loaded

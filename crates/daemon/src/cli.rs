@@ -98,6 +98,9 @@ const LONG_FLAGS: [&str; 9] = [
     "help",
 ];
 
+/// Flags that are given or not. As in Go they may say so: `-quiet=true`.
+const BOOLEAN_FLAGS: [&str; 3] = ["plugins", "quiet", "version"];
+
 // === impl Cli ===
 
 impl Cli {
@@ -107,7 +110,7 @@ impl Cli {
     ///
     /// clap's, which exits with 2 as CoreDNS does for an unknown flag.
     pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(args.into_iter().map(two_dashes))
+        Self::try_parse_from(args.into_iter().map(two_dashes).filter_map(without_value))
     }
 }
 
@@ -121,6 +124,23 @@ fn two_dashes(arg: OsString) -> OsString {
         format!("--{flag}").into()
     } else {
         arg
+    }
+}
+
+/// Takes the value off a boolean flag: none if it is not given after all. What
+/// is no truth value of Go stays, to be refused.
+fn without_value(arg: OsString) -> Option<OsString> {
+    let written = arg.to_str().and_then(|text| text.strip_prefix("--"));
+    let Some((name, value)) = written.and_then(|flag| flag.split_once('=')) else {
+        return Some(arg);
+    };
+    if !BOOLEAN_FLAGS.contains(&name) {
+        return Some(arg);
+    }
+    match value {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(format!("--{name}").into()),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => None,
+        _ => Some(arg),
     }
 }
 
@@ -170,6 +190,22 @@ mod tests {
             assert_eq!(options.port, Some(5354), "{args:?}");
             assert!(options.quiet, "{args:?}");
             assert_eq!(options.log_format, LogFormat::Text, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_boolean_flag_may_say_so() {
+        for (args, expected) in [
+            (&["-quiet"][..], Some(true)),
+            (&["-quiet=true"], Some(true)),
+            (&["--quiet=1"], Some(true)),
+            (&["-quiet=false"], Some(false)),
+            (&["--quiet=F"], Some(false)),
+            (&["-quiet=yes"], None),
+            (&["-quiet="], None),
+        ] {
+            let quiet = read(args).ok().map(|cli| cli.options.quiet);
+            assert_eq!(quiet, expected, "{args:?}");
         }
     }
 

@@ -145,9 +145,13 @@ impl Generation {
         let mut next = Next::new(parts);
         match self.fill(&mut next, config, parts).await {
             Ok(()) => {
-                for source in &next.fresh {
-                    source.loaded(patience).await;
-                }
+                let all = async {
+                    for source in &next.fresh {
+                        source.loaded().await;
+                    }
+                };
+                // What has not loaded by then is served when it has.
+                drop(tokio::time::timeout(patience, all).await);
                 Ok(next)
             }
             Err(error) => {
@@ -450,6 +454,13 @@ impl Next {
         self.stop.cancel();
         for source in self.fresh {
             source.end(&parts.sources).await;
+        }
+    }
+
+    /// Makes readiness wait for the new sources, which are served from now on.
+    pub(crate) fn count_for_readiness(&self, parts: &Parts) {
+        for source in &self.fresh {
+            source.count_for_readiness(&parts.sources);
         }
     }
 

@@ -59,7 +59,7 @@ impl Origin {
             return Ok(Self::Toml(path.clone()));
         }
         match options.conf.as_deref() {
-            Some(STDIN) => Ok(Self::Stdin(read(STDIN_PATH)?)),
+            Some(STDIN) => Ok(Self::Stdin(read_stdin()?)),
             Some(path) => Ok(Self::of_file(path)),
             None if Path::new(DEFAULT_FILE).exists() => Ok(Self::Corefile(DEFAULT_FILE.to_owned())),
             None => Ok(Self::BuiltIn),
@@ -105,18 +105,31 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Reads a file, up to [`MAX_FILE`].
+/// Reads a file.
 fn read(path: &str) -> Result<String, LoadError> {
-    let error = |reason| LoadError::Read {
-        path: path.to_owned(),
-        reason,
-    };
-    let mut octets = Vec::new();
     fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut octets))
-        .map_err(error)?;
+        .and_then(read_text)
+        .map_err(|reason| LoadError::Read {
+            path: path.to_owned(),
+            reason,
+        })
+}
+
+/// Reads standard input. Its descriptor is there already: opening its path
+/// would take permissions, and fails for a socket.
+fn read_stdin() -> Result<String, LoadError> {
+    read_text(std::io::stdin().lock()).map_err(|reason| LoadError::Read {
+        path: STDIN_PATH.to_owned(),
+        reason,
+    })
+}
+
+/// Reads a text, up to [`MAX_FILE`].
+fn read_text(source: impl std::io::Read) -> std::io::Result<String> {
+    let mut octets = Vec::new();
+    source.take(MAX_FILE + 1).read_to_end(&mut octets)?;
     if octets.len() as u64 > MAX_FILE {
-        return Err(error(std::io::ErrorKind::FileTooLarge.into()));
+        return Err(std::io::ErrorKind::FileTooLarge.into());
     }
     // Comments may be in any encoding; what is not UTF-8 shows as U+FFFD.
     Ok(String::from_utf8_lossy(&octets).into_owned())

@@ -13,6 +13,7 @@ use portolan_config::{Config, Loaded};
 use portolan_server::{Limits, Server};
 use portolan_table::{Builder, Table};
 use portolan_telemetry::admin::{Admin, Services};
+use portolan_telemetry::errors::GoDuration;
 use portolan_telemetry::log;
 use portolan_telemetry::log::LogGuard;
 use portolan_telemetry::metrics::{BuildInfo, Metrics};
@@ -112,8 +113,18 @@ fn try_serve(options: &Options) -> anyhow::Result<ExitCode> {
     let control = runtime("control", 1)?;
     let queries = runtime("query", cores())?;
     let code = control.block_on(async {
-        let supervisor = Supervisor::start(options, origin, loaded, log, &queries).await?;
-        supervisor.run(options.pidfile.as_deref()).await
+        // From here on a signal is obeyed: scripts send them once they see the
+        // banner.
+        let mut signals = Signals::listen().context("cannot listen for signals")?;
+        let starting = Supervisor::start(options, origin, loaded, log, &queries);
+        match signals.during(starting).await {
+            Ok((supervisor, waiting)) => {
+                let pidfile = options.pidfile.as_deref();
+                Ok(supervisor?.run(pidfile, signals, waiting).await)
+            }
+            // Nobody is being served yet.
+            Err(_stop) => Ok(ExitCode::SUCCESS),
+        }
     });
     control.shutdown_timeout(TASKS_GRACE);
     queries.shutdown_timeout(TASKS_GRACE);
@@ -210,6 +221,7 @@ impl Supervisor {
                 return Err(error);
             }
         };
+        next.count_for_readiness(&self.parts);
         self.parts.server.commit(dns);
         self.admin.commit(admin);
         self.readiness.set_monitor(monitor);
@@ -230,25 +242,35 @@ impl Supervisor {
             .collect())
     }
 
-    /// Obeys signals and the reload timer until told to stop.
-    async fn run(mut self, pidfile: Option<&Path>) -> anyhow::Result<ExitCode> {
-        let mut signals = Signals::listen().context("cannot listen for signals")?;
+    /// Obeys signals and the reload timer until told to stop. `waiting` is a
+    /// signal that came before.
+    async fn run(
+        mut self,
+        pidfile: Option<&Path>,
+        mut signals: Signals,
+        mut waiting: Option<Request>,
+    ) -> ExitCode {
         if let Some(path) = pidfile
             && let Err(error) = fs::write(path, format!("{}\n", std::process::id()))
         {
             tracing::error!(path = %path.display(), %error, "cannot write the pid file");
         }
         let code = loop {
-            let due = self.next_look();
-            let request = tokio::select! {
-                request = signals.next() => Some(request),
-                () = due => None,
+            let request = match waiting.take() {
+                Some(request) => Some(request),
+                None => {
+                    let due = self.next_look();
+                    tokio::select! {
+                        request = signals.next() => Some(request),
+                        () = due => None,
+                    }
+                }
             };
             match request {
-                None => self.reload_if_changed().await,
+                None => waiting = signals.until_stop(self.reload_if_changed()).await,
                 Some(Request::Reload(signal)) => {
                     tracing::info!("{signal}: Reloading");
-                    self.reload_now(signal).await;
+                    waiting = signals.until_stop(self.reload_now(signal)).await;
                 }
                 Some(Request::Quit) => break ExitCode::SUCCESS,
                 Some(Request::Terminate) => {
@@ -265,7 +287,7 @@ impl Supervisor {
             drop(fs::remove_file(path));
         }
         self.log.flush(TASKS_GRACE);
-        Ok(code)
+        code
     }
 
     /// Ends when the configuration is to be looked at again; never without a
@@ -357,7 +379,8 @@ impl Supervisor {
             if !lameduck.is_zero() {
                 tracing::info!(
                     plugin = "health",
-                    "Going into lameduck mode for {lameduck:?}"
+                    "Going into lameduck mode for {}",
+                    GoDuration(lameduck),
                 );
                 tokio::time::sleep(lameduck).await;
             }
@@ -446,7 +469,10 @@ fn debug(config: &Config) -> bool {
 
 /// Whether a server block asks for the stack of a panic.
 fn stacktrace(config: &Config) -> bool {
-    let errors = config.blocks.iter().filter_map(|block| block.value.errors.as_ref());
+    let errors = config
+        .blocks
+        .iter()
+        .filter_map(|block| block.value.errors.as_ref());
     errors.into_iter().any(|errors| errors.value.stacktrace)
 }
 

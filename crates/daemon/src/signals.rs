@@ -64,4 +64,37 @@ impl Signals {
             _ = self.user2.recv() => Request::Reload("SIGUSR2"),
         }
     }
+
+    /// Does some work, and gives the request to reload that came meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// A request to stop does not wait for the work: it ends it.
+    pub(crate) async fn during<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<(T, Option<Request>), Request> {
+        let mut work = std::pin::pin!(work);
+        let mut waiting = None;
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok((done, waiting)),
+                request = self.next() => match request {
+                    Request::Reload(_) => waiting = Some(request),
+                    Request::Terminate | Request::Interrupt | Request::Quit => {
+                        return Err(request);
+                    }
+                },
+            }
+        }
+    }
+
+    /// As [`Self::during`], and gives whatever request there is to obey next.
+    pub(crate) async fn until_stop(&mut self, work: impl Future<Output = ()>) -> Option<Request> {
+        match self.during(work).await {
+            Ok(((), waiting)) => waiting,
+            Err(stop) => Some(stop),
+        }
+    }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use portolan_config as config;
@@ -110,16 +109,30 @@ impl Source {
         self.key == *key
     }
 
-    /// Waits until the first load is served or has failed, `patience` at
-    /// most.
-    pub(crate) async fn loaded(&self, patience: Duration) {
-        let all = async {
-            for load in &self.loads {
-                // An error says that the task has ended: nothing to wait for.
-                drop(load.clone().wait_for(|done| *done).await);
+    /// Waits until the first load is served or has failed.
+    pub(crate) async fn loaded(&self) {
+        for load in &self.loads {
+            // An error says that the task has ended: nothing to wait for.
+            drop(load.clone().wait_for(|done| *done).await);
+        }
+    }
+
+    /// Makes readiness wait for the first sync: from now on the source is
+    /// served. One that a reload only tries out does not count.
+    pub(crate) fn count_for_readiness(&self, parts: &SourceParts) {
+        if !matches!(self.key, Key::Docker(_)) {
+            return;
+        }
+        for load in &self.loads {
+            let latch = parts.readiness.latch("docker-cluster");
+            if *load.borrow() {
+                latch.release();
             }
-        };
-        drop(tokio::time::timeout(patience, all).await);
+            let (load, stop) = (load.clone(), self.stop.clone());
+            parts.tasks.spawn(async move {
+                stop.run_until_cancelled(hold_readiness(load, latch)).await;
+            });
+        }
     }
 
     /// Ends the source and withdraws what it asserted.
@@ -136,7 +149,6 @@ fn start_docker(
     parts: &SourceParts,
     stop: &CancellationToken,
 ) -> watch::Receiver<bool> {
-    let latch = parts.readiness.latch("docker-cluster");
     let handle = docker::DockerTask::spawn(
         config,
         parts.builder.batches(),
@@ -147,24 +159,32 @@ fn start_docker(
     let (done, receiver) = watch::channel(false);
     let stop = stop.clone();
     parts.tasks.spawn(async move {
-        stop.run_until_cancelled(release(handle, latch, done)).await;
+        stop.run_until_cancelled(note_first_sync(handle, done))
+            .await;
     });
     receiver
 }
 
-/// Holds readiness back until the first sync is over; then lives on with the
-/// source, since a latch that is dropped no longer counts.
-async fn release(handle: docker::DockerHandle, latch: Latch, done: watch::Sender<bool>) {
+/// Says when the first sync is over; then lives on with the source.
+async fn note_first_sync(handle: docker::DockerHandle, done: watch::Sender<bool>) {
     let mut state = handle.ready.clone();
     let over = state
         .wait_for(|state| *state != docker::SyncState::Starting)
         .await
         .is_ok();
     if over {
-        latch.release();
         done.send_replace(true);
     }
     while state.changed().await.is_ok() {}
+}
+
+/// Holds readiness back until the first load is over; then lives on with the
+/// source, since a latch that is dropped no longer counts.
+async fn hold_readiness(mut load: watch::Receiver<bool>, latch: Latch) {
+    if load.wait_for(|done| *done).await.is_ok() {
+        latch.release();
+        std::future::pending::<()>().await;
+    }
 }
 
 /// One configuration for each engine of a directive.

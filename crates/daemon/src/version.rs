@@ -20,8 +20,13 @@ pub(crate) fn lines() -> [String; 2] {
         "aarch64" => "arm64",
         other => other,
     };
+    let revision = if REVISION.is_empty() {
+        String::new()
+    } else {
+        format!(", {REVISION}")
+    };
     [
         format!("Portolan-{VERSION}"),
-        format!("{os}/{arch}, {COMPILER}, {REVISION}"),
+        format!("{os}/{arch}, {COMPILER}{revision}"),
     ]
 }
