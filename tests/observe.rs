@@ -1,1 +1,13 @@
 //! Logs, metrics and the admin endpoints.
+
+mod endpoints;
+mod error_log;
+mod exposition;
+mod families;
+pub(crate) mod http;
+mod labels;
+mod odd_input;
+mod query_log;
+mod query_rules;
+mod start;
+mod stdout;
