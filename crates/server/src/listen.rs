@@ -179,7 +179,11 @@ fn prepare_udp(socket: &Socket, ip: IpAddr) -> io::Result<()> {
     drop(socket.set_recv_buffer_size(RECEIVE_BUFFER));
     socket.set_read_timeout(Some(UDP_WAKE))?;
     // The address a query was sent to is the one its response leaves from
-    // (RFC 5625 §5), also where a host has several.
+    // (RFC 5625 §5), also where a host has several. A socket on one address
+    // need not be told, which saves the kernel and us the work.
+    if !ip.is_unspecified() {
+        return Ok(());
+    }
     if ip.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     } else {

@@ -65,6 +65,20 @@ pub struct BlockMetrics {
     dnssec_ok: IntCounter,
     /// Requests by transport, family and type.
     requests: [OnceLock<IntCounter>; 4 * TYPES],
+    /// Responses by code and directive, in the order in which they were first
+    /// needed.
+    responses: [OnceLock<ResponseCounter>; RESPONSES],
+}
+
+/// Counts the responses of one code and one directive.
+#[derive(Debug)]
+struct ResponseCounter {
+    /// The code.
+    rcode: &'static str,
+    /// The directive.
+    plugin: &'static str,
+    /// The counter.
+    counter: IntCounter,
 }
 
 /// Values of the label `type`; the last stands for all others.
@@ -75,6 +89,10 @@ const TYPE_NAMES: [&str; TYPES] = [
 
 /// How many values the label `type` has.
 const TYPES: usize = 20;
+
+/// Pairs of code and directive whose counter is kept at hand. Others have to
+/// be looked up in the family each time.
+const RESPONSES: usize = 16;
 
 /// Bounds of size histograms, in octets.
 const SIZE_BUCKETS: [f64; 14] = [
@@ -205,6 +223,7 @@ impl Families {
             sizes: [OnceLock::new(), OnceLock::new()],
             dnssec_ok: self.dnssec_ok.with_label_values(&values),
             requests: [const { OnceLock::new() }; 4 * TYPES],
+            responses: [const { OnceLock::new() }; RESPONSES],
             labels,
         };
         metrics.requests_of(Transport::Udp, false, 0);
@@ -217,7 +236,6 @@ impl Families {
 impl BlockMetrics {
     /// Counts one query and what became of it.
     pub(crate) fn observe(&self, event: &Event<'_>) {
-        let [server, zone, view] = &self.labels;
         let v6 = matches!(event.client.ip(), IpAddr::V6(_));
         self.requests_of(event.transport, v6, type_index(event.query.qtype))
             .inc();
@@ -235,19 +253,37 @@ impl BlockMetrics {
             self.dnssec_ok.inc();
         }
         match event.rcode {
-            Some(rcode) => {
-                let rcode = rcode.mnemonic().unwrap_or("other");
-                self.families
-                    .responses
-                    .with_label_values(&[server, zone, view, rcode, event.plugin])
-                    .inc();
-            }
+            Some(rcode) => self.count_response(rcode.mnemonic().unwrap_or("other"), event.plugin),
             None => {
+                let [server, zone, _] = &self.labels;
                 self.families
                     .dropped
                     .with_label_values(&[server, zone, event.plugin])
                     .inc();
             }
+        }
+    }
+
+    /// Counts a response.
+    fn count_response(&self, rcode: &'static str, plugin: &'static str) {
+        for slot in &self.responses {
+            let known = slot.get_or_init(|| self.response_counter(rcode, plugin));
+            if known.rcode == rcode && known.plugin == plugin {
+                known.counter.inc();
+                return;
+            }
+        }
+        self.response_counter(rcode, plugin).counter.inc();
+    }
+
+    /// The counter of the responses of one code and one directive.
+    fn response_counter(&self, rcode: &'static str, plugin: &'static str) -> ResponseCounter {
+        let [server, zone, view] = &self.labels;
+        let labels = [server, zone, view, rcode, plugin];
+        ResponseCounter {
+            rcode,
+            plugin,
+            counter: self.families.responses.with_label_values(&labels),
         }
     }
 
@@ -287,5 +323,31 @@ fn type_index(rtype: Rtype) -> usize {
             .mnemonic()
             .and_then(|name| TYPE_NAMES.iter().position(|known| *known == name))
             .unwrap_or(TYPES - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pair_of_code_and_directive_has_its_own_count() {
+        let families = Families::register(&Registry::new()).unwrap();
+        let metrics = families.block("dns://:54", ".");
+        let rcodes = ["NOERROR", "NXDOMAIN", "REFUSED", "SERVFAIL"];
+        let plugins = ["", "hosts", "docker-cluster", "cache", "forward"];
+        let pairs: Vec<_> = rcodes
+            .iter()
+            .flat_map(|rcode| plugins.map(|plugin| (*rcode, plugin)))
+            .collect();
+        assert!(pairs.len() > RESPONSES);
+        for round in 1..=2 {
+            for (rcode, plugin) in &pairs {
+                metrics.count_response(rcode, plugin);
+                let labels = ["dns://:54", ".", "", rcode, plugin];
+                let count = families.responses.with_label_values(&labels).get();
+                assert_eq!(count, round, "{rcode} {plugin}");
+            }
+        }
     }
 }

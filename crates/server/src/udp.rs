@@ -61,7 +61,8 @@ struct Datagram {
     length: usize,
     /// Who sent it, as the socket names it.
     peer: SocketAddr,
-    /// The address it was sent to, as the socket names it.
+    /// The address it was sent to, as the socket names it; `None` if the
+    /// socket has just that one.
     to: Option<IpAddr>,
     /// The interface it came by.
     interface: u32,
@@ -72,7 +73,8 @@ struct Datagram {
 struct ReplyTo {
     /// The client.
     peer: SocketAddr,
-    /// The address the query was sent to.
+    /// The address the query was sent to; `None` if the socket has just that
+    /// one.
     from: Option<IpAddr>,
     /// The interface it came by.
     interface: u32,
@@ -86,9 +88,11 @@ impl Worker {
         // Cache hits may start a refresh on the query runtime.
         let _runtime = self.queries.enter();
         let mut buffer = vec![0; BUFFER];
+        let mut control = cmsg_space!(libc::in6_pktinfo);
+        control.resize(control.capacity(), 0);
         let mut out = Vec::with_capacity(BUFFER);
         loop {
-            match receive(&self.socket, &mut buffer) {
+            match receive(&self.socket, &mut buffer, &mut control) {
                 Ok(datagram) => self.answer(&buffer, &datagram, &mut out),
                 Err(Errno::EAGAIN) if self.stop.is_cancelled() => return,
                 // A wake-up, a signal, or an ICMP error about an earlier
@@ -153,14 +157,13 @@ impl Worker {
     }
 }
 
-/// Reads a datagram and where it was sent to.
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Result<Datagram, Errno> {
-    let mut control = cmsg_space!(libc::in6_pktinfo);
+/// Reads a datagram and, if the kernel says, where it was sent to.
+fn receive(socket: &UdpSocket, buffer: &mut [u8], control: &mut [u8]) -> Result<Datagram, Errno> {
     let mut parts = [IoSliceMut::new(buffer)];
     let message = recvmsg::<SockaddrStorage>(
         socket.as_raw_fd(),
         &mut parts,
-        Some(&mut control),
+        Some(control),
         MsgFlags::empty(),
     )?;
     let peer = message
