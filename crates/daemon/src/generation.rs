@@ -2,55 +2,25 @@
 //! the one before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
 use portolan_config as config;
 use portolan_config::{Config, ServerBlock};
 use portolan_forward as forward;
 use portolan_proto::Name;
-use portolan_server::{
-    Block, Hooks, ListenAddr, LoadBalance, LocalLayer, Routing, Server, Weights,
-};
+use portolan_server::{Block, Hooks, ListenAddr, LocalLayer, Routing};
 use portolan_table::LayerId;
 use portolan_telemetry::admin::{Endpoint, Serves};
 use portolan_telemetry::errors::{ErrorReporter, Level, Rule};
 use portolan_telemetry::readiness::Monitor;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::hooks::{Errors, Log};
-use crate::sources::{Key, Source, SourceParts};
-use crate::{addresses, translate};
-
-/// What generations share.
-pub(crate) struct Parts {
-    /// For sources.
-    pub(crate) sources: SourceParts,
-    /// The listeners.
-    pub(crate) server: Arc<Server>,
-    /// Figures of blocks.
-    pub(crate) server_families: portolan_server::Families,
-    /// Figures of upstreams and caches.
-    pub(crate) forward_families: forward::Families,
-    /// Figure of the directives in effect.
-    pub(crate) plugin_enabled: prometheus::IntGaugeVec,
-    /// The query runtime.
-    pub(crate) queries: Handle,
-    /// Queries that may wait for upstreams.
-    pub(crate) pending: usize,
-    /// Tasks of upstreams, caches and logs.
-    pub(crate) tasks: TaskTracker,
-    /// Ends them.
-    pub(crate) stop: CancellationToken,
-    /// Number of the next layer.
-    pub(crate) next_layer: u16,
-}
+use crate::parts::Parts;
+use crate::sources::{Key, Source};
+use crate::{addresses, loadbalance, translate};
 
 /// What one configuration has at work.
 pub(crate) struct Generation {
@@ -198,7 +168,11 @@ impl Generation {
         let zones: Vec<Name> = block.zones().cloned().collect();
         let local = self.local_layers(next, block, parts).await?;
         let resolver = self.resolver(next, block, &zones, parts).await?;
-        let loadbalance = loadbalance(block, next, parts)?;
+        let loadbalance = block
+            .loadbalance
+            .as_ref()
+            .map(|directive| loadbalance::start(&directive.value, &parts.tasks, &next.stop))
+            .transpose()?;
         let errors = block
             .errors
             .as_ref()
@@ -544,67 +518,4 @@ fn reporter(directive: &config::ErrorLog, next: &mut Next, parts: &Parts) -> Arc
     parts.tasks.spawn(async move { running.run(stop).await });
     next.reporters.push(Arc::clone(&reporter));
     reporter
-}
-
-/// The `loadbalance` directive of a block, its weights loaded and followed.
-fn loadbalance(
-    block: &ServerBlock,
-    next: &Next,
-    parts: &Parts,
-) -> anyhow::Result<Option<LoadBalance>> {
-    let Some(directive) = &block.loadbalance else {
-        return Ok(None);
-    };
-    let weights = match &directive.value.policy {
-        config::LoadBalancePolicy::RoundRobin => None,
-        config::LoadBalancePolicy::Weighted { file, reload } => {
-            let weights = Arc::new(ArcSwap::from_pointee(read_weights(file)?));
-            if let Some(interval) = reload {
-                let stop = next.stop.clone();
-                let follow = follow_weights(file.clone().into(), *interval, Arc::clone(&weights));
-                parts.tasks.spawn(async move {
-                    stop.run_until_cancelled(follow).await;
-                });
-            }
-            Some(weights)
-        }
-    };
-    Ok(Some(LoadBalance {
-        weights,
-        prefer: directive.value.prefer.clone(),
-    }))
-}
-
-/// Reads a file of weights.
-fn read_weights(file: &Path) -> anyhow::Result<Weights> {
-    let name = file.display();
-    let text = fs::read_to_string(file).with_context(|| format!("plugin/loadbalance: {name}"))?;
-    Weights::parse(&text).with_context(|| format!("plugin/loadbalance: {name}"))
-}
-
-/// Reads a file of weights again and again. A file with a mistake leaves the
-/// weights as they are, and is reported once.
-async fn follow_weights(file: Box<Path>, interval: Duration, weights: Arc<ArcSwap<Weights>>) {
-    let mut reported = None;
-    loop {
-        tokio::time::sleep(interval).await;
-        let path = file.clone();
-        let read = tokio::task::spawn_blocking(move || read_weights(&path)).await;
-        match read {
-            Ok(Ok(fresh)) => {
-                reported = None;
-                if **weights.load() != fresh {
-                    weights.store(Arc::new(fresh));
-                }
-            }
-            Ok(Err(error)) => {
-                let text = format!("{error:#}");
-                if reported.as_ref() != Some(&text) {
-                    tracing::warn!(plugin = "loadbalance", "weights stay as they were: {text}");
-                    reported = Some(text);
-                }
-            }
-            Err(_) => return,
-        }
-    }
 }

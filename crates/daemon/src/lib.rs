@@ -14,6 +14,8 @@ mod generation;
 mod health;
 mod hooks;
 mod load;
+mod loadbalance;
+mod parts;
 mod run;
 mod signals;
 mod sources;

@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use portolan_config::{Config, Loaded};
-use portolan_server::{Limits, Server};
-use portolan_table::{Builder, Table};
 use portolan_telemetry::admin::{Admin, Services};
 use portolan_telemetry::errors::GoDuration;
 use portolan_telemetry::log;
@@ -20,15 +18,12 @@ use portolan_telemetry::metrics::{BuildInfo, Metrics};
 use portolan_telemetry::readiness::Readiness;
 use prometheus::{IntCounter, IntGaugeVec, Opts};
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::builder::BuilderHandle;
 use crate::cli::{LogFormat, Options};
-use crate::generation::{Generation, Parts, Plan};
+use crate::generation::{Generation, Plan};
 use crate::load::{LoadError, Origin};
+use crate::parts::{Parts, cores};
 use crate::signals::{Request, Signals};
-use crate::sources::SourceParts;
 use crate::{complain, version};
 
 /// How long sources may delay the first answer. What they have not said by
@@ -141,11 +136,6 @@ fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
         .context("cannot start threads")
 }
 
-/// How many cores the process may use, quotas respected.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
 // === impl Supervisor ===
 
 impl Supervisor {
@@ -173,7 +163,7 @@ impl Supervisor {
             readiness: readiness.clone(),
         };
         let admin = Admin::bind(services, &[])?;
-        let parts = parts(&metrics, &readiness, queries)?;
+        let parts = Parts::new(&metrics, &readiness, queries.handle())?;
         let counters = ReloadCounters::register(metrics.registry())?;
         let mut supervisor = Self {
             origin,
@@ -410,55 +400,6 @@ impl Supervisor {
     }
 }
 
-/// Builds what generations share.
-fn parts(metrics: &Metrics, readiness: &Readiness, queries: &Runtime) -> anyhow::Result<Parts> {
-    let registry = metrics.registry();
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let table = Arc::new(Table::new());
-    let builder = BuilderHandle::spawn(
-        Builder::new(Arc::clone(&table)),
-        registry,
-        &tasks,
-        stop.clone(),
-    )?;
-    let limits = Limits::within_descriptors(descriptors());
-    let server_families = portolan_server::Families::register(registry)?;
-    let server = Server::new(
-        queries.handle().clone(),
-        table,
-        server_families.clone(),
-        limits,
-        cores(),
-    );
-    let plugin_enabled = IntGaugeVec::new(
-        Opts::new(
-            "coredns_plugin_enabled",
-            "Directives in effect, by server, zone and name.",
-        ),
-        &["server", "zone", "view", "name"],
-    )?;
-    registry.register(Box::new(plugin_enabled.clone()))?;
-    Ok(Parts {
-        sources: SourceParts {
-            builder,
-            docker: portolan_docker::Families::register(registry)?,
-            files: portolan_files::Families::register(registry)?,
-            readiness: readiness.clone(),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        },
-        server: Arc::new(server),
-        server_families,
-        forward_families: portolan_forward::Families::register(registry)?,
-        plugin_enabled,
-        queries: queries.handle().clone(),
-        pending: limits.pending,
-        tasks,
-        stop,
-        next_layer: 0,
-    })
-}
-
 /// Whether a server block asks for debug messages.
 fn debug(config: &Config) -> bool {
     config
@@ -474,23 +415,6 @@ fn stacktrace(config: &Config) -> bool {
         .iter()
         .filter_map(|block| block.value.errors.as_ref());
     errors.into_iter().any(|errors| errors.value.stacktrace)
-}
-
-/// How many files the process may have open.
-fn descriptors() -> u64 {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((soft, hard)) if soft < hard => {
-            // The soft limit guards old programs that use select(2).
-            if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
-                hard
-            } else {
-                soft
-            }
-        }
-        Ok((soft, _)) => soft,
-        Err(_) => 1024,
-    }
 }
 
 /// Counts and logs panics. They end at most the task that had them.
