@@ -36,7 +36,7 @@ pub use config::ServeStale;
 pub use config::StaleMode;
 pub use config::StoreConfig;
 pub(crate) use entry::Entry;
-use key::Key;
+pub(crate) use key::Key;
 pub(crate) use lifetime::Kind;
 use store::Store;
 
@@ -324,7 +324,7 @@ impl Cache {
             let seconds = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
             message.map_ttls(|_| seconds);
         }
-        self.insert(question, Entry::new(message.clone(), kind, ttl, now));
+        self.insert(question, Entry::new(message.clone(), kind, ttl, now), now);
         Some(kind)
     }
 
@@ -332,24 +332,35 @@ impl Cache {
     /// over and over (RFC 9520 §3.2).
     pub(crate) fn keep_failure(&self, question: &Question, now: Instant) {
         let ttl = FAILURE_TTL.min(self.config.servfail);
-        if ttl.is_zero() || !self.covers(&question.qname) {
+        let qname = &question.qname;
+        if ttl.is_zero() || !self.covers(qname) || self.is_disabled(Kind::Failure, qname) {
             return;
         }
         if let Some(message) = failure_message(question) {
-            self.insert(question, Entry::new(message, Kind::Failure, ttl, now));
+            self.insert(question, Entry::new(message, Kind::Failure, ttl, now), now);
         }
     }
 
     /// Puts an entry in its place.
-    fn insert(&self, question: &Question, entry: Entry) {
+    fn insert(&self, question: &Question, entry: Entry, now: Instant) {
         let key = Key::new(question);
         match entry.kind() {
             Kind::Success => self.denial.remove(&key),
             Kind::Denial if !self.prefers_positive() => self.success.remove(&key),
             // What is known of the name stays while it cannot be refreshed.
+            Kind::Failure if self.is_denied(&key, now) => return,
             Kind::Denial | Kind::Failure => {}
         }
         self.half(entry.kind()).insert(&key, entry);
+    }
+
+    /// Whether there is a denial that is still good, or that may be served
+    /// stale.
+    fn is_denied(&self, key: &Key, now: Instant) -> bool {
+        self.denial.get(key).is_some_and(|known| {
+            known.kind() == Kind::Denial
+                && (known.remaining(now).is_some() || self.may_serve_stale(&known, now))
+        })
     }
 
     /// Whether a kind of entry is not kept for a name.

@@ -56,11 +56,10 @@ impl Context {
     }
 
     /// Runs something in the background until it or the process ends. A
-    /// caller need not be on a runtime; without any, nothing runs and the
-    /// answer is no.
-    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> bool {
+    /// caller need not be on a runtime; without any, nothing runs.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let Some(runtime) = self.runtime.clone().or_else(|| Handle::try_current().ok()) else {
-            return false;
+            return;
         };
         let token = self.token.clone();
         let work = async move {
@@ -70,6 +69,5 @@ impl Context {
             }
         };
         self.tracker.spawn_on(work, &runtime);
-        true
     }
 }

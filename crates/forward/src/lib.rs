@@ -25,6 +25,7 @@ mod cache;
 mod config;
 mod context;
 mod error;
+mod flight;
 mod health;
 mod lookup;
 mod metrics;

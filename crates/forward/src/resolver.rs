@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use portolan_proto::Ede;
 use portolan_proto::Flags;
+use portolan_proto::Message;
 use portolan_proto::Qname;
 use portolan_proto::Rcode;
 use portolan_proto::Rtype;
@@ -23,6 +24,8 @@ use crate::Transport;
 use crate::cache::Entry;
 use crate::cache::Kind;
 use crate::cache::Lookup;
+use crate::flight::Flights;
+use crate::flight::Outcome;
 use crate::race::Reply;
 
 /// How long upstreams may take when there is an expired answer to fall back
@@ -48,6 +51,19 @@ struct Inner {
     stanzas: Vec<Arc<Forward>>,
     /// Where refreshes run, and how many queries may wait.
     context: Context,
+    /// What is being asked.
+    flights: Arc<Flights>,
+}
+
+/// A refresh at work. One that is broken off, as a reload does it, leaves the
+/// entry to the next one.
+struct Refreshing {
+    /// The entry.
+    entry: Arc<Entry>,
+    /// How long after a failure the next one may begin.
+    recheck: Duration,
+    /// Whether there was no failure.
+    success: bool,
 }
 
 // === impl Resolver ===
@@ -61,6 +77,7 @@ impl Resolver {
                 cache,
                 stanzas,
                 context: context.clone(),
+                flights: Arc::default(),
             }),
         }
     }
@@ -116,11 +133,11 @@ impl Resolver {
             return Err(Failure::transfer());
         }
         let Some(cache) = &self.inner.cache else {
-            return self.inner.ask(&question).await;
+            return self.inner.fetch(&question).await;
         };
         cache.missed(&question);
         let Some(entry) = cache.stale(&question, clock()) else {
-            return self.inner.ask_and_keep(&question).await;
+            return self.inner.fetch(&question).await;
         };
         // The attempt goes on when the wait is over: its answer is for the
         // next client.
@@ -128,15 +145,15 @@ impl Resolver {
         let asked = question.clone();
         let kept = Arc::clone(&entry);
         let attempt = self.inner.context.tracker.spawn(async move {
-            let result = inner.ask_and_keep(&asked).await;
-            inner.refreshed(&kept, is_good(&result));
+            let result = inner.fetch(&asked).await;
+            kept.end_refresh(is_good(&result), clock(), inner.recheck());
             result
         });
         match tokio::time::timeout(self.inner.verify_timeout(), attempt).await {
             Ok(Ok(result)) if is_good(&result) => result,
             Ok(_) => Ok(cache.stale_answer(&question, &entry)),
             Err(_) => {
-                self.inner.refreshed(&entry, false);
+                entry.end_refresh(false, clock(), self.inner.recheck());
                 Ok(cache.stale_answer(&question, &entry))
             }
         }
@@ -145,11 +162,16 @@ impl Resolver {
     /// Refreshes an entry in the background.
     fn spawn_refresh(&self, question: Question, entry: Arc<Entry>) {
         let inner = Arc::clone(&self.inner);
-        let kept = Arc::clone(&entry);
-        let refresh = async move { inner.refresh(question, &kept).await };
-        if !self.inner.context.spawn(refresh) {
-            self.inner.refreshed(&entry, false);
-        }
+        let refreshing = Refreshing {
+            entry,
+            recheck: inner.recheck(),
+            success: true,
+        };
+        self.inner.context.spawn(async move {
+            // As a whole: a field alone would leave the rest behind.
+            let mut refreshing = refreshing;
+            refreshing.success = inner.refresh(question).await;
+        });
     }
 }
 
@@ -165,31 +187,30 @@ impl Inner {
             .find(|(_, stanza)| stanza.claims(qname))
     }
 
-    /// Asks upstreams anew what an entry says.
-    async fn refresh(&self, mut question: Question, entry: &Entry) {
-        let mut result = self.ask_and_keep(&question).await;
+    /// Asks upstreams anew what an entry says. Says whether they had an
+    /// answer.
+    async fn refresh(self: &Arc<Self>, mut question: Question) -> bool {
+        let mut result = self.fetch(&question).await;
         let truncated = result
             .as_ref()
             .is_ok_and(|answer| answer.message.flags().has(Flags::TRUNCATED));
         // Nobody is there to ask again over TCP.
         if truncated && question.transport == Transport::Udp {
             question.transport = Transport::Tcp;
-            result = self.ask_and_keep(&question).await;
+            result = self.fetch(&question).await;
         }
         if let Err(failure) = &result {
             tracing::debug!(plugin = "cache", %failure, "refresh failed");
         }
-        self.refreshed(entry, is_good(&result));
+        is_good(&result)
     }
 
-    /// Notes that a refresh has ended.
-    fn refreshed(&self, entry: &Entry, success: bool) {
-        let recheck = self
-            .cache
+    /// How long after a failed refresh the next one may begin.
+    fn recheck(&self) -> Duration {
+        self.cache
             .as_ref()
             .and_then(|cache| cache.config().serve_stale.as_ref())
-            .map_or(Duration::ZERO, |stale| stale.recheck);
-        entry.end_refresh(success, clock(), recheck);
+            .map_or(Duration::ZERO, |stale| stale.recheck)
     }
 
     /// How long to wait for upstreams before an expired answer is used.
@@ -204,8 +225,20 @@ impl Inner {
         }
     }
 
+    /// Asks upstreams and keeps what comes of it, once for all who ask the
+    /// same at the same time.
+    async fn fetch(self: &Arc<Self>, question: &Question) -> Outcome {
+        let (inner, asked) = (Arc::clone(self), question.clone());
+        let ask = async move { inner.ask_and_keep(&asked).await };
+        let mut result = self.flights.join(question, ask).await;
+        if let Ok(answer) = &mut result {
+            answer.authentic_data = authentic_data(question, &answer.message);
+        }
+        result
+    }
+
     /// Asks upstreams and keeps what comes of it.
-    async fn ask_and_keep(&self, question: &Question) -> Result<Answer, Failure> {
+    async fn ask_and_keep(&self, question: &Question) -> Outcome {
         let mut result = self.ask(question).await;
         let Some(cache) = &self.cache else {
             return result;
@@ -227,7 +260,7 @@ impl Inner {
 
     /// Asks the stanza that claims the name, and those that it leaves the
     /// question to.
-    async fn ask(&self, question: &Question) -> Result<Answer, Failure> {
+    async fn ask(&self, question: &Question) -> Outcome {
         let Ok(_permit) = self.context.in_flight.try_acquire() else {
             self.context.families.rejected();
             return Err(Failure::overload(self.context.max_in_flight));
@@ -248,21 +281,33 @@ impl Inner {
     }
 }
 
+// === impl Refreshing ===
+
+impl Drop for Refreshing {
+    fn drop(&mut self) {
+        self.entry.end_refresh(self.success, clock(), self.recheck);
+    }
+}
+
 /// The answer that an upstream gave.
 fn answer(question: &Question, reply: Reply) -> Answer {
     Answer {
         ede: reply.message.ede(),
-        // RFC 6840 §5.8: AD only for those who asked for it.
-        authentic_data: question.wants_authentic_data()
-            && reply.message.flags().has(Flags::AUTHENTIC_DATA),
+        authentic_data: authentic_data(question, &reply.message),
         message: reply.message,
         from_cache: false,
         upstream: Some(reply.upstream),
     }
 }
 
+/// Whether AD is set for a client: only where it asked for that
+/// (RFC 6840 §5.8).
+fn authentic_data(question: &Question, message: &Message) -> bool {
+    question.wants_authentic_data() && message.flags().has(Flags::AUTHENTIC_DATA)
+}
+
 /// Whether upstreams had something better to say than an expired answer.
-fn is_good(result: &Result<Answer, Failure>) -> bool {
+fn is_good(result: &Outcome) -> bool {
     result
         .as_ref()
         .is_ok_and(|answer| !matches!(answer.message.rcode(), Rcode::SERVFAIL | Rcode::REFUSED))

@@ -35,7 +35,7 @@ impl Store {
     /// An empty store with room for `capacity` entries.
     pub(crate) fn new(capacity: usize, metrics: StoreMetrics) -> Self {
         let capacity = capacity.max(1);
-        Self {
+        let store = Self {
             entries: sync::Cache::with(
                 capacity,
                 u64::try_from(capacity).unwrap_or(u64::MAX),
@@ -44,7 +44,10 @@ impl Store {
                 CountEvictions(metrics.clone()),
             ),
             metrics,
-        }
+        };
+        // The cache before a reload may have left a figure.
+        store.count();
+        store
     }
 
     /// The entry under a key.

@@ -269,6 +269,32 @@ fn servfail_does_not_shadow_what_exists() {
 }
 
 #[test]
+fn a_failure_does_not_take_the_place_of_absence() {
+    let absent = |question: &Question| reply(question).rcode(Rcode::NXDOMAIN).soa(60, 60);
+    for (serve_stale, at, expected) in [
+        (false, 59.0, Rcode::NXDOMAIN),
+        (false, 61.0, Rcode::SERVFAIL),
+        (true, 61.0, Rcode::NXDOMAIN),
+        (true, 3661.0, Rcode::SERVFAIL),
+    ] {
+        for is_ours in [false, true] {
+            let cache = Fixture::new(|config| {
+                config.serve_stale = serve_stale.then(ServeStale::default);
+            });
+            let question = question("a.example");
+            cache.keep(&question, absent(&question), 0.0);
+            if is_ours {
+                cache.0.keep_failure(&question, cache.at(at));
+            } else {
+                cache.keep(&question, reply(&question).rcode(Rcode::SERVFAIL), at);
+            }
+            let rcode = cache.hit(&question, at).unwrap().head().rcode;
+            assert_eq!(rcode, expected, "{serve_stale} {at} {is_ours}");
+        }
+    }
+}
+
+#[test]
 fn absence_and_existence_replace_one_another() {
     let cache = Fixture::new(|_| {});
     let question = question("a.example");
@@ -327,6 +353,9 @@ fn only_the_zones_are_kept_and_disabled_ones_are_not() {
             reply(&question).rcode(Rcode::NXDOMAIN).soa(60, 60),
             0.0,
         );
+        assert_eq!(cache.hit(&question, 0.0).is_some(), denial, "{name}");
+        cache.0.clear();
+        cache.0.keep_failure(&question, cache.at(0.0));
         assert_eq!(cache.hit(&question, 0.0).is_some(), denial, "{name}");
     }
 }

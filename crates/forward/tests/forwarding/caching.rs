@@ -238,6 +238,66 @@ async fn a_cache_outlives_a_reload() {
 }
 
 #[tokio::test]
+async fn a_refresh_that_a_reload_breaks_off_is_begun_again() {
+    let silent = Arc::new(AtomicBool::new(false));
+    let is_silent = Arc::clone(&silent);
+    let upstream = FakeUpstream::start(move |query| {
+        if is_silent.load(Ordering::Relaxed) {
+            return Action::Drop;
+        }
+        Reply::to(query).a([192, 0, 2, 1], 60).send()
+    })
+    .await
+    .unwrap();
+    let before = with_cache(&upstream, |config| {
+        config.serve_stale = Some(ServeStale::default());
+    })
+    .await;
+    let question = question("a.example");
+    before.ask(&question).await.unwrap();
+    silent.store(true, Ordering::Relaxed);
+    before.resolver.cached(&question, in_seconds(61)).unwrap();
+    eventually("a refresh is under way", || upstream.count() == 2).await;
+    before.context.token.cancel();
+    before.context.tracker.close();
+    before.context.tracker.wait().await;
+
+    silent.store(false, Ordering::Relaxed);
+    let after = Setup::with(None, &[config(&[&upstream], |_| {})]).await;
+    let cache = before.resolver.cache().map(Arc::clone);
+    let resolver = Resolver::new(cache, after.resolver.stanzas().to_vec(), &after.context);
+    resolver.cached(&question, in_seconds(61)).unwrap();
+    eventually("another refresh", || upstream.count() == 3).await;
+}
+
+#[tokio::test]
+async fn fifty_clients_with_one_question_are_one_query() {
+    let upstream = FakeUpstream::start(|query| {
+        let reply = Reply::to(query)
+            .flags(Flags::AUTHENTIC_DATA)
+            .a([192, 0, 2, 1], 60);
+        Action::After(Duration::from_millis(100), Box::new(reply.send()))
+    })
+    .await
+    .unwrap();
+    for has_cache in [true, false] {
+        let asked = upstream.count();
+        let cache = has_cache.then(CacheConfig::default);
+        let setup = Setup::with(cache, &[config(&[&upstream], |_| {})]).await;
+        let plain = question("a.example");
+        let mut wanting = question("A.Example");
+        wanting.authentic_data = true;
+        let clients = (0..50).map(|n| setup.ask(if n % 2 == 0 { &plain } else { &wanting }));
+        for (n, answer) in (0..50).zip(futures_util::future::join_all(clients).await) {
+            let answer = answer.unwrap();
+            assert_eq!(answer.authentic_data, n % 2 == 1, "AD is for those who ask");
+            assert_eq!(answer.message.records().count(), 1);
+        }
+        assert_eq!(upstream.count() - asked, 1, "cache: {has_cache}");
+    }
+}
+
+#[tokio::test]
 async fn a_thread_without_a_runtime_may_look_up() {
     let upstream = FakeUpstream::answering().await.unwrap();
     let setup = with_cache(&upstream, |config| {

@@ -240,13 +240,10 @@ async fn no_more_connections_stay_idle_than_allowed() {
         config.max_idle_conns = 1;
     })
     .await;
+    let names = ["a.example", "b.example", "c.example"];
     for expected in [3, 5] {
-        let question = question("a.example");
-        let (a, b, c) = tokio::join!(
-            setup.ask(&question),
-            setup.ask(&question),
-            setup.ask(&question)
-        );
+        let [a, b, c] = names.map(question);
+        let (a, b, c) = tokio::join!(setup.ask(&a), setup.ask(&b), setup.ask(&c));
         assert!(a.is_ok() && b.is_ok() && c.is_ok());
         assert_eq!(upstream.connections(), expected);
     }

@@ -1,0 +1,229 @@
+//! Equal questions that wait for upstreams at the same time are asked once.
+//!
+//! Whoever asks what is being asked already waits for the same answer. That
+//! spares upstreams a flood when a popular name expires, and takes from a
+//! forger the many equal queries that one of many guesses would match
+//! (RFC 5452 §5, birthday attacks).
+//!
+//! Nobody owns the asking: it goes on while anybody waits for it, and ends
+//! with the last one.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::future::Shared;
+use futures_util::future::WeakShared;
+
+use crate::Answer;
+use crate::Failure;
+use crate::Question;
+use crate::Transport;
+use crate::cache::Key;
+
+/// What comes of asking.
+pub(crate) type Outcome = Result<Answer, Failure>;
+
+/// The asking of one question.
+type Asking = BoxFuture<'static, Outcome>;
+
+/// The questions that are being asked: no more than there are callers.
+#[derive(Default)]
+pub(crate) struct Flights {
+    /// The questions.
+    table: Mutex<Table>,
+}
+
+/// The part of [`Flights`] under the lock.
+#[derive(Default)]
+struct Table {
+    /// Tells one asking of a question from the next.
+    next: u64,
+    /// By all that shapes the query to an upstream.
+    under_way: HashMap<Box<[u8]>, (u64, WeakShared<Asking>)>,
+}
+
+/// Takes a question off the table when its asking ends, or is given up.
+struct Landing {
+    /// The table.
+    flights: Arc<Flights>,
+    /// The question.
+    key: Box<[u8]>,
+    /// Which asking of it.
+    number: u64,
+}
+
+// === impl Flights ===
+
+impl Flights {
+    /// Waits for what is being asked already, or asks. AD of the answer is as
+    /// the first client wanted it.
+    pub(crate) async fn join(
+        self: &Arc<Self>,
+        question: &Question,
+        ask: impl Future<Output = Outcome> + Send + 'static,
+    ) -> Outcome {
+        let key = key(question);
+        let asking = {
+            let mut table = self.lock();
+            match table
+                .under_way
+                .get(&key)
+                .and_then(|(_, weak)| weak.upgrade())
+            {
+                Some(asking) => asking,
+                None => table.begin(self, key, ask),
+            }
+        };
+        asking.await
+    }
+
+    /// The table.
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Flights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights")
+            .field("under_way", &self.lock().under_way.len())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    /// Puts a question on the table.
+    fn begin(
+        &mut self,
+        flights: &Arc<Flights>,
+        key: Box<[u8]>,
+        ask: impl Future<Output = Outcome> + Send + 'static,
+    ) -> Shared<Asking> {
+        let number = self.next;
+        self.next += 1;
+        let landing = Landing {
+            flights: Arc::clone(flights),
+            key: key.clone(),
+            number,
+        };
+        let asking = async move {
+            let _landing = landing;
+            ask.await
+        };
+        let asking = asking.boxed().shared();
+        if let Some(weak) = asking.downgrade() {
+            self.under_way.insert(key, (number, weak));
+        }
+        asking
+    }
+}
+
+// === impl Landing ===
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mut table = self.flights.lock();
+        let is_ours = |(number, _): &(u64, WeakShared<Asking>)| *number == self.number;
+        if table.under_way.get(&self.key).is_some_and(is_ours) {
+            table.under_way.remove(&self.key);
+        }
+    }
+}
+
+/// All that shapes the query to an upstream.
+fn key(question: &Question) -> Box<[u8]> {
+    let way =
+        u8::from(question.recursion_desired) | u8::from(question.transport == Transport::Tcp) << 1;
+    [Key::new(question).as_octets(), &[way]].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_proto::Class;
+    use portolan_proto::Rtype;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn equal_questions_are_asked_once() {
+        let flights = Arc::new(Flights::default());
+        let (done, waiting) = oneshot::channel();
+        let question = question("a.example");
+        let first = flights.join(&question, async { waiting.await.unwrap() });
+        let second = flights.join(&question, async { panic!("asked twice") });
+        let answer = async { done.send(failure("heard")).unwrap() };
+        let (first, second, ()) = tokio::join!(first, second, answer);
+        assert_eq!(first.unwrap_err().message, "heard");
+        assert_eq!(second.unwrap_err().message, "heard");
+        assert_eq!(flights.lock().under_way.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_first_to_wait_may_leave() {
+        let flights = Arc::new(Flights::default());
+        let (done, waiting) = oneshot::channel();
+        let question = question("a.example");
+        let mut first = Box::pin(flights.join(&question, async { waiting.await.unwrap() }));
+        assert!((&mut first).now_or_never().is_none());
+        let second = flights.join(&question, async { panic!("asked twice") });
+        let leave = async {
+            drop(first);
+            done.send(failure("heard")).unwrap();
+        };
+        let (second, ()) = tokio::join!(second, leave);
+        assert_eq!(second.unwrap_err().message, "heard");
+    }
+
+    #[tokio::test]
+    async fn what_everybody_has_left_is_asked_anew() {
+        let flights = Arc::new(Flights::default());
+        let question = question("a.example");
+        let first = flights.join(&question, std::future::pending());
+        assert!(first.now_or_never().is_none());
+        assert_eq!(flights.lock().under_way.len(), 0);
+        let second = flights.join(&question, async { failure("heard") }).await;
+        assert_eq!(second.unwrap_err().message, "heard");
+    }
+
+    #[test]
+    fn all_that_upstreams_are_told_is_in_the_key() {
+        let base = question("a.example");
+        let mut keys = vec![key(&base)];
+        for change in [
+            |q: &mut Question| *q = q.with_type(Rtype::AAAA),
+            |q: &mut Question| *q = question("b.example"),
+            |q: &mut Question| q.dnssec_ok = true,
+            |q: &mut Question| q.checking_disabled = true,
+            |q: &mut Question| q.recursion_desired = false,
+            |q: &mut Question| q.transport = Transport::Tcp,
+        ] {
+            let mut other = base.clone();
+            change(&mut other);
+            keys.push(key(&other));
+        }
+        let count = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
+        assert_eq!(key(&question("A.Example")), key(&base));
+    }
+
+    /// A question for an address.
+    fn question(name: &str) -> Question {
+        Question::new(&name.parse().unwrap(), Rtype::A, Class::IN)
+    }
+
+    /// An outcome that is told by its text.
+    fn failure(text: &str) -> Outcome {
+        Err(Failure::unreachable(text.to_owned()))
+    }
+}
