@@ -87,14 +87,10 @@ impl Race<'_> {
             tokio::select! {
                 biased;
                 Some((number, index, result)) = running.next() => {
-                    let is_newest = newest.is_some_and(|(newest, _, _)| newest == number);
-                    if is_newest {
-                        newest = None;
-                    }
+                    let is_newest = newest.take_if(|(newest, _, _)| *newest == number).is_some();
                     match result {
                         Ok(message) => {
-                            let upstream = self.upstreams.get(index).map(|u| Arc::clone(u.label()));
-                            let reply = Reply { message, upstream: upstream.unwrap_or_default() };
+                            let reply = self.reply(index, message);
                             if !self.failover.contains(&reply.message.rcode()) {
                                 return Ok(reply);
                             }
@@ -119,6 +115,15 @@ impl Race<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// What the upstream at an index says.
+    fn reply(&self, index: usize, message: Message) -> Reply {
+        let upstream = self.upstreams.get(index);
+        Reply {
+            message,
+            upstream: upstream.map_or_else(Default::default, |u| Arc::clone(u.label())),
         }
     }
 }

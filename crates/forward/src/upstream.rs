@@ -16,6 +16,7 @@ use portolan_proto::Flags;
 use portolan_proto::Message;
 use portolan_proto::Rtype;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,6 +52,8 @@ pub(crate) struct Upstream {
     settings: Arc<Settings>,
     /// Health.
     health: Mutex<Health>,
+    /// Rung when a probe may be due sooner than whoever waits for it thinks.
+    failure: Arc<Notify>,
     /// Smoothed round trip over UDP and over TCP.
     round_trips: [RoundTrip; 2],
     /// Idle TCP connections.
@@ -98,6 +101,7 @@ impl Upstream {
             addr,
             label: addr.to_string().into(),
             health: Mutex::new(Health::new(settings.max_fails, settings.interval)),
+            failure: Arc::default(),
             round_trips: Default::default(),
             pool: Pool::new(settings.limits),
             metrics: context.families.upstream(addr),
@@ -163,10 +167,11 @@ impl Upstream {
     /// probed.
     pub(crate) fn failed(self: &Arc<Self>) {
         if self.health().failed(Instant::now().into_std()) {
-            let token = self.settings.token.clone();
-            self.settings
-                .tracker
-                .spawn(watch(Arc::downgrade(self), token));
+            let (failure, token) = (Arc::clone(&self.failure), self.settings.token.clone());
+            let watch = watch(Arc::downgrade(self), failure, token);
+            self.settings.tracker.spawn(watch);
+        } else {
+            self.failure.notify_one();
         }
     }
 
@@ -182,15 +187,15 @@ impl Upstream {
         question: &Question,
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
-        let message = match self.transport(question) {
-            Transport::Udp => self.over_udp(question, deadline).await?,
-            Transport::Tcp => self.over_tcp(question, deadline).await?,
+        let (message, network) = match self.transport(question) {
+            Transport::Udp => (self.over_udp(question, deadline).await?, "udp"),
+            Transport::Tcp => (self.over_tcp(question, deadline).await?, "tcp"),
         };
         // RFC 6895 §2.3: codes above 15 are about EDNS and this hop.
         if message.rcode().0 > 15 {
             return Err(ExchangeError {
                 step: Step::Read,
-                network: "udp",
+                network,
                 local: None,
                 peer: self.addr,
                 cause: Cause::HopRcode(message.rcode()),
@@ -345,8 +350,8 @@ impl RoundTrip {
 }
 
 /// Probes an upstream until it responds, is no longer in use, or the stanza
-/// ends.
-async fn watch(upstream: Weak<Upstream>, token: CancellationToken) {
+/// ends. A `failure` may call for a probe before the next one in line.
+async fn watch(upstream: Weak<Upstream>, failure: Arc<Notify>, token: CancellationToken) {
     loop {
         let due = match upstream.upgrade() {
             Some(upstream) => upstream.health().poll_timeout(),
@@ -357,6 +362,7 @@ async fn watch(upstream: Weak<Upstream>, token: CancellationToken) {
         };
         tokio::select! {
             () = token.cancelled() => return,
+            () = failure.notified() => continue,
             () = tokio::time::sleep_until(due.into()) => {}
         }
         let Some(upstream) = upstream.upgrade() else {

@@ -1,5 +1,8 @@
 //! Several upstreams: order, failures, health, stanzas.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portolan_forward::BuildError;
@@ -307,6 +310,42 @@ async fn probes_are_as_the_settings_say() {
     assert!(!probe.flags.has(Flags::RECURSION_DESIRED));
     pass(300).await;
     assert_eq!(upstream.count(), 2, "any response is a sign of life");
+}
+
+#[tokio::test]
+async fn a_new_failure_is_probed_at_once_though_the_interval_is_long() {
+    let mood = Arc::new(AtomicUsize::new(0));
+    let now = Arc::clone(&mood);
+    let upstream = FakeUpstream::start(move |query| {
+        // 0: says nothing. 1: answers queries alone. 2: answers probes alone.
+        let answers = match now.load(Ordering::Relaxed) {
+            0 => false,
+            1 => !query.is_probe(),
+            _ => query.is_probe(),
+        };
+        if answers {
+            Reply::to(query).a([192, 0, 2, 1], 60).send()
+        } else {
+            Action::Drop
+        }
+    })
+    .await
+    .unwrap();
+    let setup = Setup::new(&[&upstream], |config| {
+        config.health_check.interval = Duration::from_secs(60);
+        config.read_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let probes = || upstream.count() - upstream.count_without_probes();
+    setup.ask(&question("a.example")).await.unwrap_err();
+    eventually("the first probe", || probes() == 1).await;
+    // It fails; the next one is due in a minute.
+    pass(1100).await;
+    mood.store(1, Ordering::Relaxed);
+    setup.ask(&question("b.example")).await.unwrap();
+    mood.store(2, Ordering::Relaxed);
+    setup.ask(&question("c.example")).await.unwrap_err();
+    eventually("the second probe", || probes() == 2).await;
 }
 
 #[tokio::test]
