@@ -7,6 +7,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::Weak;
 use std::thread;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -50,6 +51,9 @@ pub struct Server {
     workers: usize,
     /// The listeners.
     listeners: Mutex<BTreeMap<ListenAddr, Listener>>,
+    /// Ports and sockets of listeners that have ended. A socket is closed once
+    /// its worker has looked up and the last query from it is answered.
+    ended: Mutex<Vec<(u16, Weak<UdpSocket>)>>,
 }
 
 /// Sockets that are open and not yet served.
@@ -109,6 +113,7 @@ impl Server {
             limits,
             workers: workers.max(1),
             listeners: Mutex::default(),
+            ended: Mutex::default(),
         }
     }
 
@@ -123,7 +128,8 @@ impl Server {
         let mut opened = BTreeMap::new();
         for addr in routings.keys().filter(|addr| !current.contains(addr)) {
             // Where this process holds the port already, it is no stranger.
-            let exclusive = current.iter().all(|other| other.port != addr.port);
+            let exclusive =
+                current.iter().all(|other| other.port != addr.port) && !self.is_closing(addr.port);
             opened.insert(*addr, addr.bind(self.workers, exclusive)?);
         }
         Ok(Prepared { opened, routings })
@@ -136,13 +142,18 @@ impl Server {
             routings,
         } = prepared;
         let mut listeners = self.lock();
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.retain(|(_, socket)| socket.strong_count() > 0);
         listeners.retain(|addr, listener| {
             let stays = routings.contains_key(addr);
             if !stays {
                 listener.end();
+                let sockets = listener.sockets.iter().map(Arc::downgrade);
+                ended.extend(sockets.map(|socket| (addr.port, socket)));
             }
             stays
         });
+        drop(ended);
         for (addr, routing) in routings {
             match (listeners.get(&addr), opened.remove(&addr)) {
                 (Some(listener), _) => listener.routing.store(Arc::new(routing)),
@@ -232,6 +243,14 @@ impl Server {
                 None
             }
         }
+    }
+
+    /// Whether a listener on `port` has ended and still has a socket.
+    fn is_closing(&self, port: u16) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended
+            .iter()
+            .any(|(other, socket)| *other == port && socket.strong_count() > 0)
     }
 
     /// The listeners. A panic elsewhere leaves the map as good as it was.
