@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use portolan_testkit::process::Signal;
 use portolan_testkit::process::pause;
+use portolan_testkit::process::wait_for;
 
 use super::site::Site;
 use super::site::choose_port;
@@ -62,6 +63,29 @@ fn a_broken_file_is_told_and_counted_once_and_changes_nothing() -> anyhow::Resul
 
     site.rewrite(&WATCHED.replace("192.0.2.1", "192.0.2.2"))?;
     site.ports.await_address("a.example", [192, 0, 2, 2])
+}
+
+#[test]
+fn what_a_signal_found_broken_is_not_told_again_by_the_timer() -> anyhow::Result<()> {
+    let site = Site::start(WATCHED)?;
+    for (text, count) in [
+        (WATCHED.replace("hosts {", "hostss {"), 1.0),
+        (
+            WATCHED.replace("bind 127.0.0.1", "bind 127.0.0.1 eth-none"),
+            2.0,
+        ),
+    ] {
+        site.rewrite(&text)?;
+        site.process.signal(Signal::SIGHUP)?;
+        wait_for(|| (site.metric("coredns_reload_failed_total").ok()? >= count).then_some(()));
+        pause(Duration::from_millis(2500));
+        let counted = site.metric("coredns_reload_failed_total")?;
+        ensure!(counted == count, "{counted}:\n{}", site.output());
+    }
+    // Who asks again is told again.
+    site.process.signal(Signal::SIGHUP)?;
+    site.await_count("SIGHUP: the old configuration stays", 3)?;
+    ensure_as_before(&site)
 }
 
 #[test]

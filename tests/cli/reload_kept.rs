@@ -12,6 +12,7 @@ use portolan_testkit::process::pause;
 use portolan_testkit::process::wait_for;
 use portolan_testkit::upstream::FakeUpstream;
 
+use super::site::Ports;
 use super::site::Site;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,4 +175,79 @@ async fn a_source_that_is_dropped_is_withdrawn() -> anyhow::Result<()> {
         site.ports.await_address("app.example", [192, 0, 2, 5])?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_leave_no_sockets_threads_or_series_behind() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let docker = FakeDocker::start(directory.path().join("docker.sock"))?;
+    let upstream = FakeUpstream::answering().await?;
+    let corefile = format!(
+        ".:@dns {{
+    bind 127.0.0.1
+    health 127.0.0.1:@health
+    prometheus 127.0.0.1:@metrics
+    log
+    errors {{
+        consolidate 1h x
+    }}
+    hosts names {{
+        ttl TTL
+        fallthrough
+    }}
+    docker-cluster {{
+        docker_socket {}
+        host_ip 192.0.2.5
+        ttl TTL
+        fallthrough
+    }}
+    forward . {} {{
+        expire TTLs
+    }}
+    cache TTL
+}}
+",
+        docker.path().display(),
+        upstream.addr()
+    );
+    let site = Site::start_with(&corefile.replace("TTL", "60"), |launch, _| {
+        launch
+            .args(["-log-format", "text"])
+            .file("names", "192.0.2.1 a.example\n")
+    })?;
+    let count = |what: &str| -> anyhow::Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/{what}", site.process.pid()))?.count())
+    };
+    let series = || anyhow::Ok(site.metrics()?.lines().count());
+    // By the second reload both ports were served; what is first counted later
+    // may still add a few series.
+    let mut first = None;
+    for number in 1..=16 {
+        let other = Ports {
+            dns: if number % 2 == 0 {
+                site.ports.dns
+            } else {
+                site.ports.ready
+            },
+            ..site.ports
+        };
+        site.rewrite(&other.fill(&corefile.replace("TTL", &(60 + number).to_string())))?;
+        site.process.signal(Signal::SIGHUP)?;
+        site.await_count("Reloading complete", number)?;
+        other.client().query("up.example", RecordType::A)?;
+        other.await_address("a.example", [192, 0, 2, 1])?;
+        if number == 2 {
+            pause(Duration::from_millis(600));
+            first = Some((count("fd")?, count("task")?, series()?));
+        }
+    }
+    let (files, threads, lines) = first.context("no second reload")?;
+    let settled = wait_for(|| {
+        let now = (count("fd").ok()?, count("task").ok()?, series().ok()?);
+        (now.0 <= files + 2 && now.1 <= threads + 1 && now.2 <= lines + 10).then_some(())
+    });
+    settled.with_context(|| {
+        let now = (count("fd"), count("task"), series());
+        format!("{files} files, {threads} threads, {lines} lines at first; now {now:?}")
+    })
 }

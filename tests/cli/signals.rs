@@ -22,7 +22,9 @@ use portolan_testkit::upstream::FakeUpstream;
 use portolan_testkit::upstream::Reply;
 
 use super::site::Site;
+use super::site::choose_port;
 use super::site::ensure_rcode;
+use crate::support::portolan;
 
 /// A server with everything that ends, and a lame-duck time.
 const LAME: &str = ".:@dns {
@@ -241,5 +243,36 @@ async fn timing_a_reload_that_waits_does_not_hold_up_the_end() -> anyhow::Result
         "{:?}",
         start.elapsed()
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timing_a_start_that_waits_can_be_ended() -> anyhow::Result<()> {
+    // The upstream's name is asked of a server that never answers.
+    let resolver = FakeUpstream::black_hole().await?;
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let before = resolver.count();
+        let mut process = portolan()
+            .corefile(&format!(
+                ".:{} {{\n bind 127.0.0.1\n forward . up.example {{\n resolver {}\n }}\n}}\n",
+                choose_port(),
+                resolver.addr()
+            ))
+            .start()?;
+        wait_for(|| (resolver.count() > before).then_some(())).context("nobody is asked")?;
+        let start = clock();
+        process.signal(signal)?;
+        let status = process.wait()?;
+        ensure!(
+            status.code() == Some(0),
+            "{signal}: {status} {:?}",
+            process.lines()
+        );
+        ensure!(
+            start.elapsed() < Duration::from_millis(1500),
+            "{:?}",
+            start.elapsed()
+        );
+    }
     Ok(())
 }
