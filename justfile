@@ -39,10 +39,10 @@ deny:
 advisories:
     cargo deny --all-features --workspace check advisories
 
-# Cost of a look-up and of a change; queries a second beside dnsmasq and knot.
-bench:
-    cargo bench --bench lookup
-    cargo bench --bench queries
+# Cost of a look-up and of a change; queries a second beside other servers (docs/performance.md).
+bench *arguments:
+    cargo bench --locked --bench lookup
+    cargo bench --locked --bench queries -- {{ arguments }}
 
 # Fuzz one target: query, message.
 fuzz target:

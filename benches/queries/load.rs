@@ -26,6 +26,8 @@ pub(crate) struct Sample {
     pub(crate) qps: f64,
     /// Processor time of the server for each response, in microseconds.
     pub(crate) cost: f64,
+    /// Processor time of dnsperf for each response, in microseconds.
+    pub(crate) client_cost: f64,
     /// Share of the queries that got no response, in percent.
     pub(crate) lost: f64,
 }
@@ -47,8 +49,10 @@ pub(crate) fn ask(
     core: Core,
 ) -> anyhow::Result<Sample> {
     let before = account::processor_time(server.pid())?;
+    let client_before = account::time_of_ended_children()?;
     let output = run(server, queries, extent, core)?;
     let used = account::processor_time(server.pid())?.saturating_sub(before);
+    let client_used = account::time_of_ended_children()?.saturating_sub(client_before);
     let said = |label| figure(&output, label).with_context(|| format!("{label:?} in {output}"));
     let (completed, sent) = (said("Queries completed:")?, said("Queries sent:")?);
     ensure!(completed > 0.0, "{} did not respond at all", server.name());
@@ -56,6 +60,7 @@ pub(crate) fn ask(
     Ok(Sample {
         qps: said("Queries per second:")?,
         cost: used.as_secs_f64() * 1e6 / completed,
+        client_cost: client_used.as_secs_f64() * 1e6 / completed,
         lost: (sent - completed) / sent * 100.0,
     })
 }

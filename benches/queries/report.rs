@@ -6,28 +6,31 @@ use crate::scenario::Row;
 
 /// How to read the tables.
 pub(crate) const NOTES: &str = "
-qps      median of the responses a second. dnsperf needs 5 to 6 us of its own core for a query:
-         above some 180,000 a second it measures itself.
-us/query median of the server's processor time for one response, least and most beside it. This is
-         the figure to compare: it does not count what dnsperf and others do.
-x PEER   how many times the responses that PEER has for the same processor time; median of the
-         ratios of each round.
-lost     share of the queries without a response within 1 s.
-MiB      resident memory at the end, summed over the processes of a server: pages that they share
-         count for each.
-echo     sends back what it gets: one datagram in and one out, the kernel's part.";
+qps        median of the responses a second
+us/query   median of the server's processor time for one response, least and most beside it. This
+           is the figure to compare: it does not count what dnsperf and others do.
+x PEER     how many times the responses that PEER has for the same processor time; median of the
+           ratios of each round
+dnsperf us median of dnsperf's own processor time for one response. It has one core: where qps
+           comes near 1,000,000 divided by this, dnsperf measures itself. On faster machines that
+           was at some 180,000 a second.
+lost %     queries without a response within 1 s
+MiB        resident memory at the end, summed over the processes of a server: pages that they share
+           count for each
+echo       sends back what it gets: one datagram in and one out, the kernel's part";
 
 /// Prints one table.
 pub(crate) fn print(results: &Results) {
     let peer = results.rows.get(1);
     println!("\n{}", results.title);
     println!(
-        "{:>10} {:>10} {:>9} {:>15} {:>12} {:>7} {:>7}",
+        "{:>10} {:>10} {:>9} {:>15} {:>12} {:>11} {:>7} {:>7}",
         "server",
         "qps",
         "us/query",
         "least..most",
         peer.map_or_else(String::new, |peer| format!("x {}", peer.name)),
+        "dnsperf us",
         "lost %",
         "MiB",
     );
@@ -43,12 +46,13 @@ fn print_row(row: &Row, peer: Option<&Row>) {
     let most = costs.last().copied().unwrap_or(f64::NAN);
     let ratio = peer.map(|peer| median(ratios(&row.samples, &peer.samples)));
     println!(
-        "{:>10} {:>10.0} {:>9.2} {:>15} {:>12} {:>7.2} {:>7.1}",
+        "{:>10} {:>10.0} {:>9.2} {:>15} {:>12} {:>11.1} {:>7.2} {:>7.1}",
         row.name,
         median(row.samples.iter().map(|sample| sample.qps)),
         median(costs),
         format!("{least:.2}..{most:.2}"),
         ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+        median(row.samples.iter().map(|sample| sample.client_cost)),
         median(row.samples.iter().map(|sample| sample.lost)),
         mebibytes(row.resident_kib),
     );

@@ -23,7 +23,7 @@ pub(crate) enum Scenario {
     Local,
     /// Names of another server, which they have asked before.
     CacheHit,
-    /// Names of another server that nobody has asked for.
+    /// Names of another server that nobody has asked for, without a cache.
     CacheMiss,
 }
 
@@ -75,7 +75,7 @@ impl Scenario {
         match self {
             Self::Local => "local names",
             Self::CacheHit => "forwarded names, all in the cache",
-            Self::CacheMiss => "forwarded names, none in the cache",
+            Self::CacheMiss => "forwarded names, each asked for once, no cache",
         }
     }
 
@@ -150,7 +150,9 @@ impl Scenario {
         upstream.answers(&name, address)?;
         let kept = match self {
             Self::CacheHit => names.count().saturating_mul(4),
-            Self::Local | Self::CacheMiss => USUAL_CACHE,
+            // A cache that is full of names that nobody asks for again would
+            // be measured instead: dnsmasq's grows slow.
+            Self::Local | Self::CacheMiss => 0,
         };
         let role = Role::Asks(upstream.port(), kept);
         let servers = [
@@ -174,9 +176,6 @@ impl Scenario {
         }
     }
 }
-
-/// Answers that caches keep where that is not the point.
-const USUAL_CACHE: u32 = 10_000;
 
 /// More names than any server is asked for in one second.
 const MOST_MISSES: u32 = 150_000;

@@ -34,7 +34,8 @@ pub(crate) struct Server {
 pub(crate) enum Role<'a> {
     /// It knows the names itself.
     Knows(&'a Names),
-    /// It asks the server at this port, and keeps at most so many answers.
+    /// It asks the server at this port, and keeps at most so many answers;
+    /// unbound cannot be told to keep none.
     Asks(u16, u32),
 }
 
@@ -113,7 +114,10 @@ pub(crate) fn portolan(role: Role<'_>, core: Core) -> anyhow::Result<Option<Serv
             vec![("hosts.txt", names.hosts())],
         ),
         Role::Asks(upstream, kept) => {
-            let cache = format!("cache 3600 {{\n success {kept}\n }}");
+            let cache = match kept {
+                0 => String::new(),
+                kept => format!("cache 3600 {{\n success {kept}\n }}"),
+            };
             (
                 format!("forward . 127.0.0.1:{upstream}\n {cache}"),
                 Vec::new(),
