@@ -297,6 +297,7 @@ impl Supervisor {
 
     /// Loads the configuration again if it says something else.
     async fn reload_if_changed(&mut self) {
+        const FAILED: &str = "plugin/reload: Corefile changed but reload failed";
         match self.load().await {
             Ok(loaded) if loaded.config.digest == self.digests.current => {
                 self.digests.failed = None;
@@ -304,31 +305,19 @@ impl Supervisor {
             Ok(loaded) if Some(&loaded.config.digest) == self.digests.failed.as_ref() => {}
             Ok(loaded) => {
                 tracing::info!("Reloading");
-                let digest = loaded.config.digest.clone();
-                if let Err(error) = self.reload(loaded).await {
-                    self.digests.failed = Some(digest);
-                    self.failed("plugin/reload: Corefile changed but reload failed", &error);
-                }
+                self.reload(loaded, FAILED).await;
             }
-            Err(error) => {
-                let text = error.to_string();
-                if self.digests.failed.as_ref() != Some(&text) {
-                    let error = anyhow::Error::from(error);
-                    self.failed("plugin/reload: Corefile changed but reload failed", &error);
-                    self.digests.failed = Some(text);
-                }
-            }
+            Err(error) if Some(error.to_string()) == self.digests.failed => {}
+            Err(error) => self.failed(FAILED, error.to_string(), &error.into()),
         }
     }
 
     /// Loads the configuration again because somebody said so.
     async fn reload_now(&mut self, signal: &str) {
-        let result = match self.load().await {
-            Ok(loaded) => self.reload(loaded).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = result {
-            self.failed(&format!("{signal}: the old configuration stays"), &error);
+        let failed = format!("{signal}: the old configuration stays");
+        match self.load().await {
+            Ok(loaded) => self.reload(loaded, &failed).await,
+            Err(error) => self.failed(&failed, error.to_string(), &error.into()),
         }
     }
 
@@ -346,18 +335,23 @@ impl Supervisor {
             })
     }
 
-    /// Replaces the configuration in effect.
-    async fn reload(&mut self, loaded: Loaded) -> anyhow::Result<()> {
+    /// Replaces the configuration in effect, or reports what has `failed`.
+    async fn reload(&mut self, loaded: Loaded, failed: &str) {
         warn(&loaded);
-        self.apply(&loaded.config, RELOAD_PATIENCE).await?;
-        self.counters.loaded(&self.digests.current);
-        tracing::info!("Reloading complete");
-        Ok(())
+        match self.apply(&loaded.config, RELOAD_PATIENCE).await {
+            Ok(_zones) => {
+                self.counters.loaded(&self.digests.current);
+                tracing::info!("Reloading complete");
+            }
+            Err(error) => self.failed(failed, loaded.config.digest, &error),
+        }
     }
 
-    /// Reports that the old configuration stays.
-    fn failed(&self, what: &str, error: &anyhow::Error) {
+    /// Reports that the old configuration stays, and remembers the new one by
+    /// its digest or its mistakes: the timer does not try it again.
+    fn failed(&mut self, what: &str, which: String, error: &anyhow::Error) {
         self.counters.failed.inc();
+        self.digests.failed = Some(which);
         tracing::error!("{what}: {error:#}");
     }
 
