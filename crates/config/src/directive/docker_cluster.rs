@@ -23,6 +23,7 @@ use crate::words::parse_integer;
 pub use cluster::Cluster;
 pub use cluster::ClusterSecret;
 pub use cluster::ClusterSeed;
+pub(crate) use environment::host_of_environment;
 
 /// Names from the labels of containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub struct DockerCluster {
 }
 
 /// Where the API of a Docker Engine is: a URL with one of the schemes `unix`,
-/// `tcp`, `http`, `https`, `ssh`.
+/// `tcp`, `http`, `https`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DockerEndpoint(String);
 
@@ -79,8 +80,12 @@ impl DockerEndpoint {
             return Some(Self(format!("unix://{text}")));
         }
         let (scheme, rest) = text.split_once("://")?;
-        let known = ["unix", "tcp", "http", "https", "ssh"].contains(&scheme);
-        (known && !rest.is_empty()).then(|| Self(text.to_owned()))
+        let known = match scheme.to_ascii_lowercase().as_str() {
+            "unix" => rest.starts_with('/'),
+            "tcp" | "http" | "https" => !rest.is_empty(),
+            _ => false,
+        };
+        known.then(|| Self(text.to_owned()))
     }
 
     /// The URL.
@@ -98,6 +103,14 @@ impl fmt::Display for DockerEndpoint {
 // === impl HostAddresses ===
 
 impl HostAddresses {
+    /// None given.
+    pub(crate) fn detected() -> Self {
+        Self {
+            addresses: Vec::new(),
+            detect: true,
+        }
+    }
+
     /// Reads addresses; the first that is none is the error.
     pub(crate) fn parse<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Self, &'t str> {
         let mut host = Self {
@@ -125,10 +138,7 @@ pub(crate) fn setup(
     let first = written.first()?;
     let mut docker = DockerCluster {
         endpoints: Vec::new(),
-        host: HostAddresses {
-            addresses: Vec::new(),
-            detect: true,
-        },
+        host: HostAddresses::detected(),
         labels: Vec::new(),
         ttl: 60,
         fallthrough: None,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::diagnostic::ConfigError;
 use crate::directive::docker_cluster::HostAddresses;
+use crate::directive::docker_cluster::host_of_environment;
 use crate::directive::docker_cluster::parse_ttl;
 use crate::directive::docker_cluster::read_host;
 use crate::directive::docker_cluster::read_ttl;
@@ -40,10 +41,7 @@ pub(crate) fn setup(
     let mut traefik = TraefikExternals {
         enabled: true,
         directory: PathBuf::from("/etc/traefik/external-enabled"),
-        host: HostAddresses {
-            addresses: Vec::new(),
-            detect: true,
-        },
+        host: HostAddresses::detected(),
         ttl: 60,
         fallthrough: None,
     };
@@ -89,18 +87,9 @@ fn apply_environment(
     traefik: &mut TraefikExternals,
     has_host: &mut bool,
 ) {
-    if let Some(value) = scope.variable("HOSTIP") {
+    if let Some(host) = host_of_environment(scope, position) {
         *has_host = true;
-        let items = value.split(|c: char| c == ',' || c.is_whitespace());
-        match HostAddresses::parse(items.filter(|item| !item.is_empty())) {
-            Ok(host) => traefik.host = host,
-            Err(text) => {
-                scope.error_in(
-                    position,
-                    format!("invalid HOSTIP env var: {text} (an address)"),
-                );
-            }
-        }
+        traefik.host = host;
     }
     if let Some(value) = scope.variable("TRAEFIK_EXTERNALS_ENABLED") {
         let off = ["false", "no", "0"]

@@ -130,6 +130,8 @@ fn what_is_refused() {
         ),
         ("docker_socket foo://x", "invalid docker_socket: foo://x"),
         ("docker_socket x", "invalid docker_socket: x"),
+        ("docker_socket ssh://x", "invalid docker_socket: ssh://x"),
+        ("docker_socket unix://x", "invalid docker_socket: unix://x"),
         ("cluster_port x", "invalid cluster_port: x"),
         ("cluster_port 0", "cluster port must be between 1 and 65535"),
         (

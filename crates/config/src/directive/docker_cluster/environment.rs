@@ -18,16 +18,8 @@ use crate::scope::Scope;
 /// directive it would have changed.
 pub(super) fn apply(scope: &mut Scope<'_>, position: &Position, docker: &mut DockerCluster) {
     apply_legacy(scope, position, docker);
-    if let Some(value) = scope.variable("HOSTIP") {
-        match HostAddresses::parse(list(&value)) {
-            Ok(host) => docker.host = host,
-            Err(text) => {
-                scope.error_in(
-                    position,
-                    format!("invalid HOSTIP env var: {text} (an address)"),
-                );
-            }
-        }
+    if let Some(host) = host_of_environment(scope, position) {
+        docker.host = host;
     }
     if let Some(value) = scope.variable("DOCKER_SOCKET") {
         docker.endpoints.clear();
@@ -48,6 +40,21 @@ pub(super) fn apply(scope: &mut Scope<'_>, position: &Position, docker: &mut Doc
         }
     }
     apply_cluster(scope, position, &mut docker.cluster);
+}
+
+/// What `HOSTIP` says, if it is set.
+pub(crate) fn host_of_environment(
+    scope: &mut Scope<'_>,
+    position: &Position,
+) -> Option<HostAddresses> {
+    let value = scope.variable("HOSTIP")?;
+    let host = HostAddresses::parse(list(&value));
+    Some(host.unwrap_or_else(|text| {
+        let message = format!("invalid HOSTIP env var: {text} (an address)");
+        scope.error_in(position, message);
+        // The error keeps this from being used.
+        HostAddresses::detected()
+    }))
 }
 
 /// Applies the variables of Joyride 1, which the others beat.
@@ -114,13 +121,9 @@ fn apply_cluster(scope: &mut Scope<'_>, position: &Position, into: &mut Cluster)
         into.secret = ClusterSecret::new(&value);
         if into.secret.is_none() {
             // The value itself must not reach a log.
-            scope.error_in(
-                position,
-                format!(
-                    "invalid CLUSTER_SECRET env var: {} octets long, must be 16, 24 or 32",
-                    value.len()
-                ),
-            );
+            let length = value.len();
+            let rule = format!("{length} octets long, must be 16, 24 or 32");
+            scope.error_in(position, format!("invalid CLUSTER_SECRET env var: {rule}"));
         }
     }
 }
