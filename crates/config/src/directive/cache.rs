@@ -51,7 +51,7 @@ pub struct CacheStore {
 /// Refreshing entries that are asked for often, shortly before they expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefetch {
-    /// So many questions make an entry popular.
+    /// So many questions make an entry popular; at least 1.
     pub amount: u32,
     /// A pause of this length makes it unpopular. Default 1 min.
     pub duration: Duration,
@@ -71,8 +71,8 @@ pub struct ServeStale {
     pub ttl: u32,
     /// After a failed refresh, so long no other is tried; at most 5 min.
     pub recheck: Option<Duration>,
-    /// Whether an expired positive answer is used rather than a fresh
-    /// failure or denial (`serve_stale_policy prefer_positive`).
+    /// Whether an expired positive answer is used rather than an expired
+    /// denial (`serve_stale_policy prefer_positive`).
     pub prefer_positive: bool,
 }
 
@@ -177,7 +177,8 @@ fn read_property(
     match words.current().text.as_str() {
         "success" => cache.success = read_store(words, cache.success)?,
         "denial" => cache.denial = read_store(words, cache.denial)?,
-        "prefetch" => cache.prefetch = Some(read_prefetch(words)?),
+        // None is enough to be popular: CoreDNS fetches nothing then.
+        "prefetch" => cache.prefetch = Some(read_prefetch(words)?).filter(|p| p.amount > 0),
         "serve_stale" => cache.serve_stale = read_serve_stale(words)?,
         "servfail" => {
             cache.servfail = words.duration("caching SERVFAIL responses")?;

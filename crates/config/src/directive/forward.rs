@@ -24,7 +24,6 @@ pub use upstream::Upstream;
 pub use upstream::UpstreamHost;
 pub use upstream::UpstreamServer;
 pub use upstream::UpstreamTransport;
-pub use upstream::nameservers;
 
 /// Forwarding of the names below one zone. Several in a block are tried in
 /// the order of the text.

@@ -24,7 +24,8 @@ use crate::words::Words;
 ///
 /// `hosts [FILE… [ZONES…]]`: the first argument is a file. What follows and
 /// holds a `/` is a further file, unless it is a range of addresses such as
-/// `10.0.0.0/8`; the rest are zones. A file may be a directory, whose files
+/// `10.0.0.0/8` or a reverse zone such as `0/25.2.0.192.in-addr.arpa`
+/// (RFC 2317); the rest are zones. A file may be a directory, whose files
 /// are all read, or a pattern such as `/etc/hosts.d/*.hosts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hosts {
@@ -125,7 +126,8 @@ fn read_arguments(
 
 /// Whether an argument after the first is a file rather than a zone.
 fn is_further_file(text: &str) -> bool {
-    text.contains('/') && text.parse::<IpNet>().is_err()
+    let name = text.trim_end_matches('.').to_ascii_lowercase();
+    text.contains('/') && text.parse::<IpNet>().is_err() && !name.ends_with(".in-addr.arpa")
 }
 
 /// Reads one property, or a line of data.

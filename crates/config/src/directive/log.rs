@@ -17,7 +17,7 @@ use crate::words::Words;
 pub struct LogRule {
     /// Names it is for, with everything below them.
     pub names: Vec<Name>,
-    /// The line, with placeholders; `{common}` and `{combined}` are replaced.
+    /// The line, with placeholders. Default `{common}`.
     pub format: String,
     /// The responses it is for; empty for all.
     pub classes: BTreeSet<ResponseClass>,
@@ -35,9 +35,6 @@ pub enum ResponseClass {
     /// Anything else, no response included.
     Error,
 }
-
-/// The format of a line where none is given.
-pub const COMMON_FORMAT: &str = r#"{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} {>rflags} {rsize} {duration}"#;
 
 // === impl ResponseClass ===
 
@@ -104,14 +101,10 @@ fn read_arguments(
 /// The format that words say. Several are one format without its quotes.
 fn read_format(words: &[Token], scope: &mut Scope<'_>) -> String {
     let Some(first) = words.first() else {
-        return COMMON_FORMAT.to_owned();
+        return DEFAULT_FORMAT.to_owned();
     };
     let texts: Vec<&str> = words.iter().map(|token| token.text.as_str()).collect();
-    let combined = format!("{COMMON_FORMAT} \"{{>opcode}}\"");
-    let format = texts
-        .join(" ")
-        .replace("{common}", COMMON_FORMAT)
-        .replace("{combined}", &combined);
+    let format = texts.join(" ");
     for placeholder in placeholders(&format) {
         if !placeholder.starts_with('/') && !PLACEHOLDERS.contains(&placeholder) {
             scope.sink.warn(
@@ -151,8 +144,11 @@ fn read_classes(
     Ok(())
 }
 
+/// The line where none is given.
+const DEFAULT_FORMAT: &str = "{common}";
+
 /// The placeholders there are, besides `{/label}`.
 const PLACEHOLDERS: &[&str] = &[
-    "type", "class", "name", "proto", "size", "remote", "port", "local", "rcode", "rsize",
-    "duration", ">id", ">opcode", ">do", ">bufsize", ">rflags",
+    "common", "combined", "type", "class", "name", "proto", "size", "remote", "port", "local",
+    "rcode", "rsize", "duration", ">id", ">opcode", ">do", ">bufsize", ">rflags",
 ];

@@ -290,17 +290,8 @@ fn cache(draft: &mut Draft<'_, '_>, cache: &tree::Cache) {
             );
         }
     }
-    if let Some(prefetch) = &cache.prefetch {
-        let (offset, prefetch) = (prefetch.span().start, prefetch.get_ref());
-        draft.positional(
-            "prefetch",
-            offset,
-            &[
-                (prefetch.amount.as_ref(), ""),
-                (prefetch.duration.as_ref(), "1m"),
-                (prefetch.percentage.as_ref(), "10%"),
-            ],
-        );
+    if let Some(table) = &cache.prefetch {
+        prefetch(draft, table.get_ref(), table.span().start);
     }
     if let Some(table) = &cache.serve_stale
         && let Some(stale) = &table.get_ref().0
@@ -321,6 +312,19 @@ fn cache(draft: &mut Draft<'_, '_>, cache: &tree::Cache) {
         }
     }
     draft.flag("keepttl", cache.keepttl.as_ref());
+}
+
+/// Writes `prefetch`.
+fn prefetch(draft: &mut Draft<'_, '_>, prefetch: &tree::Prefetch, offset: usize) {
+    draft.positional(
+        "prefetch",
+        offset,
+        &[
+            (prefetch.amount.as_ref(), ""),
+            (prefetch.duration.as_ref(), "1m"),
+            (prefetch.percentage.as_ref(), "10%"),
+        ],
+    );
 }
 
 /// Writes `serve_stale`.

@@ -21,26 +21,16 @@ use crate::words::Words;
 
 /// Reads one property.
 pub(super) fn read(words: &mut Words<'_>, forward: &mut Forward) -> Result<(), ConfigError> {
-    match words.current().text.as_str() {
+    let property = words.current();
+    if let Some(flag) = flag(forward, &property.text) {
+        words.end()?;
+        *flag = true;
+        return Ok(());
+    }
+    match property.text.as_str() {
         "except" => {
             let tokens = words.some()?;
             forward.except.extend(words.zones(tokens)?);
-        }
-        "force_tcp" => {
-            words.end()?;
-            forward.force_tcp = true;
-        }
-        "prefer_udp" => {
-            words.end()?;
-            forward.prefer_udp = true;
-        }
-        "next_on_nodata" => {
-            words.end()?;
-            forward.next_on_nodata = true;
-        }
-        "failfast_all_unhealthy_upstreams" => {
-            words.end()?;
-            forward.failfast = true;
         }
         "expire" => forward.expire = words.duration("expire")?,
         "max_age" => {
@@ -77,6 +67,17 @@ pub(super) fn read(words: &mut Words<'_>, forward: &mut Forward) -> Result<(), C
         _ => return read_rare(words, forward),
     }
     Ok(())
+}
+
+/// The property of this name, if it has no value.
+fn flag<'f>(forward: &'f mut Forward, property: &str) -> Option<&'f mut bool> {
+    Some(match property {
+        "force_tcp" => &mut forward.force_tcp,
+        "prefer_udp" => &mut forward.prefer_udp,
+        "next_on_nodata" => &mut forward.next_on_nodata,
+        "failfast_all_unhealthy_upstreams" => &mut forward.failfast,
+        _ => return None,
+    })
 }
 
 /// Reads a property of encrypted upstreams, of addresses or of clients.

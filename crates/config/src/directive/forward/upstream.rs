@@ -165,7 +165,7 @@ fn read_resolv_conf(path: &Path) -> io::Result<String> {
 
 /// The name servers of a text in the form of `resolv.conf`, with the
 /// interface of link-local ones.
-pub fn nameservers(text: &str) -> Vec<(IpAddr, Option<String>)> {
+fn nameservers(text: &str) -> Vec<(IpAddr, Option<String>)> {
     text.lines()
         .filter_map(|line| {
             let mut fields = line.split_whitespace();
