@@ -13,13 +13,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Most octets of an answer that are read.
 const ANSWER: u64 = 4096;
 
-/// Asks `address` for `/health`. `:8080` means this host.
+/// Asks `address` for `/health`. `:8080` means this host. The first of its
+/// addresses that accepts a connection has the say.
 pub(crate) fn ask(address: &str) -> anyhow::Result<()> {
     let mut last = None;
     for socket in targets(address)? {
-        match ask_one(socket) {
-            Ok(()) => return Ok(()),
-            Err(error) => last = Some(error),
+        match TcpStream::connect_timeout(&socket, PATIENCE) {
+            Ok(stream) => return ask_over(stream, socket),
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                last = Some(error.context(format!("cannot connect to {socket}")));
+            }
         }
     }
     Err(last.unwrap_or_else(|| anyhow::anyhow!("{address} has no address")))
@@ -50,10 +54,8 @@ fn targets(address: &str) -> anyhow::Result<Vec<SocketAddr>> {
     })
 }
 
-/// Asks one address.
-fn ask_one(socket: SocketAddr) -> anyhow::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&socket, PATIENCE)
-        .with_context(|| format!("cannot connect to {socket}"))?;
+/// Asks over a connection.
+fn ask_over(mut stream: TcpStream, socket: SocketAddr) -> anyhow::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(
