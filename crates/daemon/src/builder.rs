@@ -118,6 +118,11 @@ impl BuilderHandle {
         self.order(Order::Remove(layer)).await;
     }
 
+    /// Waits until the task has ended, which it does not do by itself.
+    pub(crate) async fn ended(&self) {
+        self.orders.closed().await;
+    }
+
     /// Gives an order and waits until it is carried out. After the task has
     /// ended there is nothing to wait for.
     async fn order(&self, order: Order) {
@@ -242,5 +247,87 @@ impl Families {
         self.names.set(figure(figures.names));
         self.rows.set(figure(figures.rows));
         self.hidden.set(figure(figures.hidden));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use portolan_table::{Change, Row, Source, Table};
+
+    use super::*;
+
+    /// A builder at work, its table, and what ends it.
+    fn start() -> (BuilderHandle, Arc<Table>, CancellationToken) {
+        let table = Arc::new(Table::new());
+        let builder = Builder::new(Arc::clone(&table));
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let handle = BuilderHandle::spawn(builder, &Registry::new(), &tasks, stop.clone());
+        (handle.unwrap(), table, stop)
+    }
+
+    /// A batch of one name in a layer; `published` counts.
+    fn batch(layer: LayerId, owner: &str, published: &Arc<AtomicUsize>) -> Batch {
+        let row = Row {
+            owner: owner.parse().unwrap(),
+            rdata: portolan_proto::Rdata::A([192, 0, 2, 1].into()),
+            ttl: 60,
+        };
+        let published = Arc::clone(published);
+        Batch {
+            changes: vec![Change {
+                layer,
+                source: Source::HostsFile(owner.into()),
+                rows: vec![row],
+            }],
+            published: Some(Box::new(move || {
+                published.fetch_add(1, Ordering::Relaxed);
+            })),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_change_is_served_at_once_and_the_next_ones_together() {
+        let (handle, table, _stop) = start();
+        handle.add_layer(LayerId(0), LayerOptions::default()).await;
+        let published = Arc::new(AtomicUsize::new(0));
+        let before = table.load().serial();
+        for owner in ["a.test", "b.test", "c.test"] {
+            let batch = batch(LayerId(0), owner, &published);
+            handle.batches().send(batch).await.unwrap();
+        }
+        tokio::time::sleep(COALESCE / 2).await;
+        assert_eq!(published.load(Ordering::Relaxed), 1);
+        tokio::time::sleep(COALESCE).await;
+        assert_eq!(published.load(Ordering::Relaxed), 3);
+        assert_eq!(table.load().serial(), before + 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_removed_layer_still_has_to_say_is_dropped() {
+        let (handle, table, _stop) = start();
+        let published = Arc::new(AtomicUsize::new(0));
+        handle.add_layer(LayerId(0), LayerOptions::default()).await;
+        let late = batch(LayerId(0), "a.test", &published);
+        handle.remove_layer(LayerId(0)).await;
+        let before = table.load().serial();
+        handle.batches().send(late).await.unwrap();
+        tokio::time::sleep(COALESCE * 2).await;
+        // Whoever waits for it is told all the same.
+        assert_eq!(published.load(Ordering::Relaxed), 1);
+        assert_eq!(table.load().serial(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_task_is_told_and_holds_nobody_up() {
+        let (handle, _table, stop) = start();
+        let early = tokio::time::timeout(Duration::from_secs(60), handle.ended()).await;
+        assert!(early.is_err(), "it ended by itself");
+        stop.cancel();
+        handle.ended().await;
+        handle.remove_layer(LayerId(0)).await;
     }
 }

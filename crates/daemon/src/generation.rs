@@ -267,16 +267,11 @@ impl Generation {
         key: Key,
         parts: &mut Parts,
     ) -> anyhow::Result<LayerId> {
-        let running = self
-            .sources
-            .iter()
-            .chain(&next.fresh)
-            .find(|source| source.is(&key));
-        let layer = match running {
+        let sources = self.sources.iter().chain(&next.fresh);
+        let layer = match sources.clone().find(|source| source.is(&key)) {
             Some(source) => source.layer,
             None => {
-                let layer = LayerId(parts.next_layer);
-                parts.next_layer = parts.next_layer.wrapping_add(1);
+                let layer = parts.layers.number(sources);
                 let source = Source::start(key.clone(), layer, &parts.sources).await?;
                 next.fresh.push(source);
                 layer
@@ -363,7 +358,7 @@ impl Generation {
 
     /// Makes `next` the current generation, once its listeners are served:
     /// ends what it does not use.
-    pub(crate) async fn hand_over(&mut self, next: Next, parts: &Parts) {
+    pub(crate) fn hand_over(&mut self, next: Next, parts: &Parts) {
         let Next {
             fresh,
             keys,
@@ -381,7 +376,7 @@ impl Generation {
         self.sources = kept;
         self.sources.extend(fresh);
         for source in ended {
-            source.end(&parts.sources).await;
+            source.retire(&parts.sources);
         }
         self.stop.cancel();
         self.flush();
@@ -427,7 +422,7 @@ impl Next {
     pub(crate) async fn discard(self, parts: &Parts) {
         self.stop.cancel();
         for source in self.fresh {
-            source.end(&parts.sources).await;
+            source.discard(&parts.sources).await;
         }
     }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::BuilderHandle;
-use crate::sources::SourceParts;
+use crate::sources::{Layers, SourceParts};
 
 /// What generations share.
 pub(crate) struct Parts {
@@ -35,8 +35,8 @@ pub(crate) struct Parts {
     pub(crate) tasks: TaskTracker,
     /// Ends them.
     pub(crate) stop: CancellationToken,
-    /// Number of the next layer.
-    pub(crate) next_layer: u16,
+    /// Numbers of layers.
+    pub(crate) layers: Layers,
 }
 
 // === impl Parts ===
@@ -91,7 +91,7 @@ impl Parts {
             pending: limits.pending,
             tasks,
             stop,
-            next_layer: 0,
+            layers: Layers::default(),
         })
     }
 }

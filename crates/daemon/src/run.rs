@@ -198,12 +198,16 @@ impl Supervisor {
             monitor,
             zones,
         } = std::mem::take(&mut next.plan);
+        // What can fail is over once a DNS socket is open: queries that wait in
+        // one that is not served would be lost with it.
         let bound = self
-            .parts
-            .server
-            .prepare(routings)
-            .map_err(|error| bind_error(&error))
-            .and_then(|dns| Ok((dns, self.admin.prepare(&endpoints)?)));
+            .admin
+            .prepare(&endpoints)
+            .map_err(anyhow::Error::from)
+            .and_then(|admin| {
+                let dns = self.parts.server.prepare(routings);
+                Ok((dns.map_err(|error| bind_error(&error))?, admin))
+            });
         let (dns, admin) = match bound {
             Ok(bound) => bound,
             Err(error) => {
@@ -215,7 +219,7 @@ impl Supervisor {
         self.parts.server.commit(dns);
         self.admin.commit(admin);
         self.readiness.set_monitor(monitor);
-        self.generation.hand_over(next, &self.parts).await;
+        self.generation.hand_over(next, &self.parts);
         self.log.set_debug(debug(config));
         self.stacktrace.store(stacktrace(config), Ordering::Relaxed);
         self.reload = config.reload.as_ref().map(|reload| reload.value);
@@ -253,6 +257,13 @@ impl Supervisor {
                     tokio::select! {
                         request = signals.next() => Some(request),
                         () = due => None,
+                        () = self.parts.sources.builder.ended() => {
+                            // Names would stay as they are for ever: whoever
+                            // restarts us does better.
+                            tracing::error!("the record table is no longer kept, ending");
+                            self.stop(&mut signals).await;
+                            break ExitCode::FAILURE;
+                        }
                     }
                 }
             };

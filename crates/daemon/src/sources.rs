@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use portolan_config as config;
@@ -47,6 +48,13 @@ pub(crate) struct Source {
     loads: Vec<watch::Receiver<bool>>,
 }
 
+/// Gives layers their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Layers {
+    /// The number to try next.
+    next: u16,
+}
+
 /// What a source is made from.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Key {
@@ -56,8 +64,34 @@ pub(crate) enum Key {
     Hosts(Box<config::Hosts>),
 }
 
+/// How long after a hand-over a query may still be at work that was routed
+/// before it: a worker of a listener that ends looks up every 250 ms.
+const RETIREMENT: Duration = Duration::from_secs(1);
+
 /// The engine that is watched when nothing else is said.
 const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
+
+// === impl Layers ===
+
+impl Layers {
+    /// A number that none of `used` has. They are given in turn, so that one
+    /// that was given back rests for long: a change of its last source may
+    /// still be on the way.
+    pub(crate) fn number<'a>(&mut self, used: impl Iterator<Item = &'a Source> + Clone) -> LayerId {
+        self.free(|layer| used.clone().all(|source| source.layer != layer))
+    }
+
+    /// The next number that is free.
+    fn free(&mut self, is_free: impl Fn(LayerId) -> bool) -> LayerId {
+        loop {
+            let layer = LayerId(self.next);
+            self.next = self.next.wrapping_add(1);
+            if is_free(layer) {
+                return layer;
+            }
+        }
+    }
+}
 
 // === impl Source ===
 
@@ -135,10 +169,23 @@ impl Source {
         }
     }
 
-    /// Ends the source and withdraws what it asserted.
-    pub(crate) async fn end(self, parts: &SourceParts) {
+    /// Ends a source that was never served, and withdraws what it asserted.
+    pub(crate) async fn discard(self, parts: &SourceParts) {
         self.stop.cancel();
         parts.builder.remove_layer(self.layer).await;
+    }
+
+    /// Ends a source that is served no more. What it asserted is withdrawn
+    /// once no query can be at work that was routed before the hand-over: it
+    /// would find that nobody knows the name.
+    pub(crate) fn retire(self, parts: &SourceParts) {
+        self.stop.cancel();
+        let (builder, stop, layer) = (parts.builder.clone(), parts.stop.clone(), self.layer);
+        parts.tasks.spawn(async move {
+            stop.run_until_cancelled(tokio::time::sleep(RETIREMENT))
+                .await;
+            builder.remove_layer(layer).await;
+        });
     }
 }
 
@@ -263,4 +310,21 @@ fn host_ips(host: &config::HostAddresses) -> Vec<IpAddr> {
         }
     }
     addresses.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_layers_are_given_in_turn_and_never_twice() {
+        let mut layers = Layers::default();
+        let first = layers.free(|_| true);
+        assert_eq!(layers.free(|_| true), LayerId(1));
+        for number in 2..=u16::MAX {
+            assert_eq!(layers.free(|_| true), LayerId(number));
+        }
+        // The first one is still at work when all have had their turn.
+        assert_eq!(layers.free(|layer| layer != first), LayerId(1));
+    }
 }
