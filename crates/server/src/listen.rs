@@ -79,15 +79,15 @@ impl ListenAddr {
     ///
     /// [`BindError`] for the first socket that cannot be opened.
     pub(crate) fn bind(self, workers: usize, exclusive: bool) -> Result<Sockets, BindError> {
+        // SO_REUSEPORT lets a second server of the same user take half of the
+        // traffic without a word, so what comes first does not ask for it.
+        let mut udp = vec![self.open_udp(!exclusive)?];
         if exclusive {
-            // SO_REUSEPORT lets a second server of the same user take half of
-            // the traffic without a word, so look first.
-            self.open(Transport::Udp, false)?;
             self.open(Transport::Tcp, false)?;
         }
-        let udp = (0..workers)
-            .map(|_| Ok(self.open(Transport::Udp, true)?.into()))
-            .collect::<Result<Vec<UdpSocket>, BindError>>()?;
+        for _ in 1..workers {
+            udp.push(self.open_udp(true)?);
+        }
         let tcp = self.open(Transport::Tcp, true)?;
         tcp.listen(BACKLOG)
             .map_err(|source| self.error(Transport::Tcp, source))?;
@@ -95,6 +95,18 @@ impl ListenAddr {
             udp,
             tcp: tcp.into(),
         })
+    }
+
+    /// Opens the socket of a UDP worker, to be shared with others from then on.
+    ///
+    /// It is kept also where it was bound to see whether the port is free:
+    /// closing it would lose the queries that have reached it by then.
+    fn open_udp(self, shared: bool) -> Result<UdpSocket, BindError> {
+        let socket = self.open(Transport::Udp, shared)?;
+        socket
+            .set_reuse_port(true)
+            .map_err(|source| self.error(Transport::Udp, source))?;
+        Ok(socket.into())
     }
 
     /// Opens one socket, on all addresses of both families where it can.
@@ -139,9 +151,8 @@ impl ListenAddr {
         };
         socket.bind(&address.into())?;
         match transport {
-            Transport::Udp if shared => prepare_udp(&socket, ip)?,
+            Transport::Udp => prepare_udp(&socket, ip)?,
             Transport::Tcp => socket.set_nonblocking(true)?,
-            Transport::Udp => {}
         }
         Ok(socket)
     }
@@ -198,4 +209,70 @@ fn no_ipv6(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(nix::libc::EAFNOSUPPORT | nix::libc::EADDRNOTAVAIL)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_a_port_that_nobody_else_can_have() {
+        let addr = free();
+        let sockets = addr.bind(2, true).unwrap();
+        for exclusive in [true, false] {
+            let other = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+            other.set_reuse_port(!exclusive).unwrap();
+            let taken = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port));
+            // The kernel lets this process share; `exclusive` is what does not.
+            assert_eq!(other.bind(&taken.into()).is_err(), exclusive);
+        }
+        assert!(matches!(
+            addr.bind(1, true),
+            Err(BindError {
+                transport: Transport::Udp,
+                ..
+            })
+        ));
+
+        let clients: Vec<UdpSocket> = (0..64)
+            .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
+            .collect();
+        for client in &clients {
+            client
+                .send_to(b"q", (Ipv4Addr::LOCALHOST, addr.port))
+                .unwrap();
+        }
+        let counts: Vec<usize> = sockets.udp.iter().map(count).collect();
+        assert_eq!(counts.iter().sum::<usize>(), clients.len(), "{counts:?}");
+        assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    }
+
+    #[test]
+    fn what_arrives_before_the_last_socket_is_open_is_kept() {
+        let addr = free();
+        let first = addr.open_udp(false).unwrap();
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client
+            .send_to(b"q", (Ipv4Addr::LOCALHOST, addr.port))
+            .unwrap();
+        let _second = addr.open_udp(true).unwrap();
+        assert_eq!(count(&first), 1);
+    }
+
+    /// How many datagrams wait at a socket.
+    fn count(socket: &UdpSocket) -> usize {
+        socket.set_nonblocking(true).unwrap();
+        let mut octets = [0; 16];
+        std::iter::from_fn(|| socket.recv(&mut octets).ok()).count()
+    }
+
+    /// A loopback address with a port that is free.
+    fn free() -> ListenAddr {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        ListenAddr {
+            ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            scope: 0,
+            port: socket.local_addr().unwrap().port(),
+        }
+    }
 }
