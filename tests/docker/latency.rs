@@ -1,5 +1,6 @@
 //! From what the engine says to what clients are told.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::thread;
@@ -128,20 +129,24 @@ impl Poll {
         let query = Query::new(name, RecordType::A).encode()?;
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(server)?;
-        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
         Ok(Polling(thread::spawn(move || {
             let start = clock();
             let mut buffer = [0; 512];
             while start.elapsed() < PATIENCE {
-                // Both fail while nobody listens.
                 let received = socket.send(&query).and_then(|_| socket.recv(&mut buffer));
-                if let Ok(length) = received {
-                    let at = wall_clock();
-                    let octets = buffer.get(..length).unwrap_or_default();
-                    let response = Message::from_vec(octets)?;
-                    if is_wanted(&response) {
-                        return Ok(Seen { response, at });
+                match received {
+                    Ok(length) => {
+                        let at = wall_clock();
+                        let octets = buffer.get(..length).unwrap_or_default();
+                        let response = Message::from_vec(octets)?;
+                        if is_wanted(&response) {
+                            return Ok(Seen { response, at });
+                        }
                     }
+                    // Nobody listens yet.
+                    Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                    Err(error) => return Err(error).context("a query is lost"),
                 }
                 pause(self.interval);
             }

@@ -35,6 +35,9 @@ const COREFILE: &str = "\
 /// Names, one a container.
 const NAMES: usize = 100;
 
+/// How often a server is started to see whether it loses queries.
+const STARTS: usize = 40;
+
 /// How long a build that is not optimized may take to answer.
 const FIRST_ANSWER: Duration = Duration::from_millis(500);
 
@@ -65,6 +68,17 @@ fn the_first_answer_comes_soon_and_knows_all_names_timing() -> anyhow::Result<()
     );
     ensure!(upstream.count() == 0, "the upstream was asked");
     ensure!(took < FIRST_ANSWER, "{took:?}\n{}", server.output());
+    Ok(())
+}
+
+#[test]
+fn a_server_that_starts_loses_no_query_timing() -> anyhow::Result<()> {
+    let corefile = ".:DNS_PORT {\n whoami\n}\n";
+    for _ in 0..STARTS {
+        let server = Server::spawn(portolan(), corefile)?;
+        let poll = Poll::every(Duration::ZERO).responded(server.dns(), "example.org")?;
+        poll.wait()?;
+    }
     Ok(())
 }
 
