@@ -39,8 +39,9 @@ pub struct Config {
     /// How long to wait for one answer of one upstream, within
     /// [`crate::TOTAL_BUDGET`]. Default: 2 s.
     pub read_timeout: Duration,
-    /// Most attempts that may fail in one query; `Some(0)` leaves only the
-    /// bound of three per upstream. Default: twice the number of upstreams.
+    /// Most attempts that may fail, or be slow, in one query; `Some(0)` leaves
+    /// only the bound of three per upstream. Default: twice the number of
+    /// upstreams may fail.
     pub max_connect_attempts: Option<usize>,
     /// TCP upstream whatever the client uses. Default: no.
     pub force_tcp: bool,

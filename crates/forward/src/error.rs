@@ -94,7 +94,11 @@ impl fmt::Display for ExchangeError {
             // Go names the system call that failed, and so does what operators
             // match.
             Cause::Io(error) if error.kind() != io::ErrorKind::TimedOut => {
-                let call = if self.step == Step::Dial { "connect" } else { step };
+                let call = if self.step == Step::Dial {
+                    "connect"
+                } else {
+                    step
+                };
                 write!(f, "{call}: {}", self.cause)
             }
             cause => cause.fmt(f),

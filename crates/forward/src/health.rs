@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A failure in a query makes a suspect at once: the next query asks the
-//! others first. The first probe follows a failure without delay, though
+//! others first, unless the order is fixed; then a probe has to fail as well.
+//! The first probe follows a failure without delay, though
 //! probes never follow one another closer than [`Health::gap`], however often
 //! queries fail: an upstream that refuses connections while it answers probes
 //! is not flooded.
@@ -93,6 +94,7 @@ impl Health {
         match self.suspect {
             Suspicion::None => Standing::Good,
             Suspicion::Until(until) if now >= until => Standing::Good,
+            Suspicion::Probed if self.fails > 0 => Standing::Failing,
             Suspicion::Until(_) | Suspicion::Probed => Standing::Suspect,
         }
     }
@@ -188,12 +190,22 @@ mod tests {
     fn more_than_max_fails_probes_make_it_down_and_one_response_up() {
         let (mut health, mut now) = health(2);
         health.failed(now);
-        let mut changes = Vec::new();
+        let (mut changes, mut standings) = (Vec::new(), Vec::new());
         for _ in 0..4 {
             now = health.poll_timeout().unwrap();
             assert!(health.handle_timeout(now, 0.5));
             changes.push(health.probed(false));
+            standings.push(health.standing(now));
         }
+        assert_eq!(
+            standings,
+            [
+                Standing::Failing,
+                Standing::Failing,
+                Standing::Down,
+                Standing::Down
+            ]
+        );
         assert_eq!(
             changes,
             [Change::None, Change::None, Change::Down, Change::None]

@@ -58,7 +58,6 @@ pub use context::Context;
 pub use context::MAX_IN_FLIGHT;
 pub use metrics::Families;
 pub use policy::Policy;
-pub use policy::UnknownPolicy;
 pub use question::Question;
 pub use question::Transport;
 pub use race::TOTAL_BUDGET;

@@ -1,12 +1,10 @@
 //! Which upstream to ask next.
 //!
 //! A [`Plan`] is made for each query. It goes through the upstreams in the
-//! order of the policy, the suspects after the good ones and those that are
-//! down after all others, and starts over until the attempts are used up. An
-//! upstream that gave an answer that was kept back is not asked again.
+//! order of the policy, better standings before worse ones, and starts over
+//! until the attempts are used up. An upstream that gave an answer that was
+//! kept back is not asked again.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use rand::Rng;
@@ -28,19 +26,16 @@ pub enum Policy {
     Sequential,
 }
 
-/// A text that names no policy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown policy '{0}'")]
-pub struct UnknownPolicy(String);
-
 /// How an upstream stands, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Standing {
     /// It has not failed lately.
     Good,
-    /// It has, and has not responded since.
+    /// It has failed, or been slow, in a query.
     Suspect,
-    /// Its probes fail.
+    /// A probe has failed as well.
+    Failing,
+    /// Too many probes have.
     Down,
 }
 
@@ -57,6 +52,8 @@ pub(crate) struct Plan {
     failures: usize,
     /// Most attempts that may fail.
     max_failures: usize,
+    /// Whether an attempt has failed as soon as it is slow.
+    counts_slow: bool,
     /// Whether every upstream is down.
     all_down: bool,
 }
@@ -83,37 +80,26 @@ impl Policy {
         }
         order
     }
-}
 
-impl FromStr for Policy {
-    type Err = UnknownPolicy;
-
-    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
-        match text {
-            "random" => Ok(Self::Random),
-            "round_robin" => Ok(Self::RoundRobin),
-            "sequential" => Ok(Self::Sequential),
-            other => Err(UnknownPolicy(other.into())),
+    /// The place of a standing in the order. A fixed order is kept until a
+    /// probe says that it cannot be: those further back may not know the same
+    /// names.
+    fn rank(self, standing: Option<Standing>) -> Option<Standing> {
+        match (self, standing) {
+            (Self::Sequential, Some(Standing::Suspect)) => Some(Standing::Good),
+            _ => standing,
         }
-    }
-}
-
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Random => "random",
-            Self::RoundRobin => "round_robin",
-            Self::Sequential => "sequential",
-        })
     }
 }
 
 // === impl Plan ===
 
 impl Plan {
-    /// Plans a query. `max_failures` is the setting: `None` is twice the
-    /// number of upstreams, 0 is no bound but [`MAX_SENDS`]. If all upstreams
-    /// are down, each is tried once: one of them may be back.
+    /// Plans a query. `max_failures` is the setting: 0 is no bound but
+    /// [`MAX_SENDS`]; `None` is twice the number of upstreams, where slow
+    /// attempts do not count: under loss, the next datagram may be the one
+    /// that arrives. If all upstreams are down, each is tried once: one of
+    /// them may be back.
     pub(crate) fn new(
         policy: Policy,
         standings: &[Standing],
@@ -125,7 +111,8 @@ impl Plan {
         let all_down = standings.iter().all(|&standing| standing == Standing::Down);
         let policy = if all_down { Policy::Random } else { policy };
         let mut order = policy.order(count, turn, rng);
-        order.sort_by_key(|&index| standings.get(index));
+        order.sort_by_key(|&index| policy.rank(standings.get(index).copied()));
+        let counts_slow = all_down || max_failures.is_some();
         let max_failures = match max_failures {
             None => 2 * count,
             Some(0) => MAX_SENDS * count,
@@ -141,6 +128,7 @@ impl Plan {
             } else {
                 max_failures
             },
+            counts_slow,
             all_down,
         }
     }
@@ -170,9 +158,14 @@ impl Plan {
         None
     }
 
-    /// Notes that an attempt failed or is taking too long.
-    pub(crate) fn failed(&mut self) {
-        self.failures += 1;
+    /// Notes that the newest attempt takes longer than its patience.
+    pub(crate) fn slow(&mut self) {
+        self.failures += usize::from(self.counts_slow);
+    }
+
+    /// Notes that an attempt failed, perhaps after it was [`Self::slow`].
+    pub(crate) fn failed(&mut self, was_slow: bool) {
+        self.failures += usize::from(!(was_slow && self.counts_slow));
     }
 
     /// Notes that an upstream gave an answer and need not be asked again.
@@ -184,29 +177,34 @@ impl Plan {
 }
 
 /// How long to wait for an upstream before the next one is asked too: twice
-/// its smoothed round trip, 250 ms to 1 s, and doubled each round.
+/// its smoothed round trip, 100 ms to 1 s, and twice that in the last round.
 pub(crate) fn patience(round_trip: Option<Duration>, round: u32) -> Duration {
     let base = round_trip.map_or(FIRST_PATIENCE, |round_trip| {
         (2 * round_trip).clamp(MIN_PATIENCE, MAX_PATIENCE)
     });
-    base * (1 << round.min(4))
+    if round < LAST_ROUND { base } else { 2 * base }
 }
 
+/// The round after which a query is not sent again.
+const LAST_ROUND: u32 = 2;
+
 /// Patience with an upstream that has never answered.
-const FIRST_PATIENCE: Duration = Duration::from_millis(500);
+const FIRST_PATIENCE: Duration = Duration::from_millis(350);
 
-/// Least patience.
-const MIN_PATIENCE: Duration = Duration::from_millis(250);
+/// Least patience: what a client does not notice.
+const MIN_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Most patience in the first round.
+/// Most patience before the last round.
 const MAX_PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt as _;
     use rand::SeedableRng as _;
     use rand::rngs::StdRng;
 
     use super::Standing::Down;
+    use super::Standing::Failing;
     use super::Standing::Good;
     use super::Standing::Suspect;
     use super::*;
@@ -245,9 +243,22 @@ mod tests {
     #[test]
     fn suspects_come_after_the_good_and_the_down_last() {
         for policy in [Policy::Random, Policy::RoundRobin, Policy::Sequential] {
-            let mut plan = plan(policy, &[Down, Suspect, Good], 0, None);
+            let mut plan = plan(policy, &[Down, Failing, Good], 0, None);
             let order = all_failing(&mut plan);
-            assert_eq!(order[..3], [2, 1, 0], "{policy}");
+            assert_eq!(order[..3], [2, 1, 0], "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_order_is_kept_until_a_probe_has_failed() {
+        for (policy, standing, first) in [
+            (Policy::Sequential, Suspect, 0),
+            (Policy::Sequential, Failing, 1),
+            (Policy::RoundRobin, Suspect, 1),
+            (Policy::Random, Suspect, 1),
+        ] {
+            let mut plan = plan(policy, &[standing, Good], 0, None);
+            assert_eq!(plan.next().unwrap().upstream, first, "{policy:?}");
         }
     }
 
@@ -266,12 +277,68 @@ mod tests {
     }
 
     #[test]
+    fn slow_attempts_count_where_a_number_is_set() {
+        for (setting, expected) in [(None, 6), (Some(1), 1), (Some(3), 3), (Some(0), 6)] {
+            let mut plan = plan(Policy::Sequential, &[Good, Good], 0, setting);
+            let mut sent = 0;
+            while plan.next().is_some() {
+                sent += 1;
+                plan.slow();
+            }
+            assert_eq!(sent, expected, "{setting:?}");
+        }
+    }
+
+    #[test]
+    fn a_slow_attempt_that_fails_has_failed_once() {
+        for (setting, expected) in [(None, 4), (Some(3), 3)] {
+            let mut plan = plan(Policy::Sequential, &[Good, Good], 0, setting);
+            let mut sent = 0;
+            while plan.next().is_some() {
+                sent += 1;
+                plan.slow();
+                plan.failed(true);
+            }
+            assert_eq!(sent, expected, "{setting:?}");
+        }
+    }
+
+    #[test]
+    fn loss_of_a_quarter_and_more_costs_no_query_and_little_time() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let round_trip = Duration::from_millis(1);
+        let mut latencies = Vec::new();
+        for turn in 0..650 {
+            let mut plan = Plan::new(Policy::RoundRobin, &[Good; 2], turn, None, &mut rng);
+            let mut now = Duration::ZERO;
+            while let Some(attempt) = plan.next() {
+                // A query or its response gets lost.
+                if rng.random_range(0..100) >= 28 {
+                    latencies.push(now + round_trip);
+                    break;
+                }
+                now += patience(Some(round_trip), attempt.round);
+                plan.slow();
+            }
+        }
+        latencies.sort_unstable();
+        assert_eq!(latencies.len(), 650, "none is lost");
+        assert!(latencies[643] <= Duration::from_millis(350), "99 of 100");
+    }
+
+    #[test]
     fn all_down_tries_each_once() {
         let mut plan = plan(Policy::Sequential, &[Down, Down, Down], 0, None);
         assert!(plan.all_down());
         let mut order = all_failing(&mut plan);
         order.sort_unstable();
         assert_eq!(order, [0, 1, 2]);
+        let mut plan = self::plan(Policy::Sequential, &[Down, Down], 0, None);
+        plan.next();
+        plan.slow();
+        plan.next();
+        plan.slow();
+        assert_eq!(plan.next(), None, "slow or not");
         assert!(!self::plan(Policy::Sequential, &[Down, Suspect], 0, None).all_down());
     }
 
@@ -302,12 +369,12 @@ mod tests {
     #[test]
     fn patience_follows_the_round_trip_within_bounds() {
         for (round_trip, round, expected) in [
-            (None, 0, 500),
-            (Some(1), 0, 250),
+            (None, 0, 350),
+            (Some(1), 0, 100),
             (Some(200), 0, 400),
             (Some(3000), 0, 1000),
-            (Some(1), 1, 500),
-            (Some(1), 2, 1000),
+            (Some(1), 1, 100),
+            (Some(1), 2, 200),
         ] {
             let round_trip = round_trip.map(Duration::from_millis);
             assert_eq!(
@@ -334,7 +401,7 @@ mod tests {
         let mut asked = Vec::new();
         while let Some(attempt) = plan.next() {
             asked.push(attempt.upstream);
-            plan.failed();
+            plan.failed(false);
         }
         asked
     }

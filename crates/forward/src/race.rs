@@ -20,9 +20,9 @@ use crate::policy::Plan;
 use crate::policy::patience;
 use crate::upstream::Upstream;
 
-/// Longest that a query waits for upstreams, all attempts together: 4 s, below
-/// the 5 s after which a stub resolver gives up.
-pub const TOTAL_BUDGET: Duration = Duration::from_secs(4);
+/// Longest that a query waits for upstreams, all attempts together: 3 s, well
+/// below the 5 s after which a stub resolver gives up.
+pub const TOTAL_BUDGET: Duration = Duration::from_secs(3);
 
 /// What a race needs to know.
 pub(crate) struct Race<'a> {
@@ -99,9 +99,7 @@ impl Race<'_> {
                         }
                         Err(error) => {
                             outcome.error = Some(error);
-                            if is_newest {
-                                plan.failed();
-                            }
+                            plan.failed(!is_newest);
                         }
                     }
                 }
@@ -111,7 +109,7 @@ impl Race<'_> {
                     }
                     if let Some((_, upstream, _)) = newest.take() {
                         upstream.failed();
-                        plan.failed();
+                        plan.slow();
                     }
                 }
             }
