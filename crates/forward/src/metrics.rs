@@ -39,16 +39,22 @@ struct Inner {
     connection_hits: IntCounterVec,
     /// Exchanges on a new connection or socket.
     connection_misses: IntCounterVec,
-    /// Queries sent, under the older name.
-    old_requests: IntCounterVec,
-    /// Answers, under the older name.
-    old_responses: IntCounterVec,
-    /// Time to an answer, under the older name.
-    old_duration: HistogramVec,
-    /// Failed probes, under the older name.
-    old_health_failures: IntCounterVec,
+    /// What dashboards of old look for.
+    old: OldFamilies,
     /// Families of the cache.
     cache: CacheFamilies,
+}
+
+/// The families under the names that CoreDNS had before 1.11.
+struct OldFamilies {
+    /// Queries sent.
+    requests: IntCounterVec,
+    /// Answers.
+    responses: IntCounterVec,
+    /// Time to an answer.
+    duration: HistogramVec,
+    /// Failed probes.
+    health_failures: IntCounterVec,
 }
 
 /// The families of the cache.
@@ -179,30 +185,7 @@ impl Families {
                 "Queries sent on a new socket or connection.",
                 &["proxy_name", "to", "proto"],
             )?,
-            old_requests: counters(
-                registry,
-                "coredns_forward_requests_total",
-                "Queries sent to an upstream.",
-                &["to"],
-            )?,
-            old_responses: counters(
-                registry,
-                "coredns_forward_responses_total",
-                "Answers of an upstream.",
-                &["to", "rcode"],
-            )?,
-            old_duration: histogram(
-                registry,
-                "coredns_forward_request_duration_seconds",
-                "Time an upstream took to answer.",
-                &["to", "rcode"],
-            )?,
-            old_health_failures: counters(
-                registry,
-                "coredns_forward_healthcheck_failures_total",
-                "Failed probes of an upstream.",
-                &["to"],
-            )?,
+            old: OldFamilies::register(registry)?,
             cache: CacheFamilies::register(registry)?,
         };
         Ok(Self {
@@ -225,10 +208,10 @@ impl Families {
         let to = addr.to_string();
         let inner = &self.inner;
         UpstreamMetrics {
-            requests: inner.old_requests.with_label_values(&[&to]),
+            requests: inner.old.requests.with_label_values(&[&to]),
             health_failures: [
                 inner.health_failures.with_label_values(&[PROXY, &to]),
-                inner.old_health_failures.with_label_values(&[&to]),
+                inner.old.health_failures.with_label_values(&[&to]),
             ],
             tcp_hits: inner
                 .connection_hits
@@ -272,6 +255,38 @@ impl Families {
 impl fmt::Debug for Families {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Families").finish_non_exhaustive()
+    }
+}
+
+// === impl OldFamilies ===
+
+impl OldFamilies {
+    /// Registers the families.
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counters = |name, help, labels: &[&str]| counters(registry, name, help, labels);
+        Ok(Self {
+            requests: counters(
+                "coredns_forward_requests_total",
+                "Queries sent to an upstream.",
+                &["to"],
+            )?,
+            responses: counters(
+                "coredns_forward_responses_total",
+                "Answers of an upstream.",
+                &["to", "rcode"],
+            )?,
+            duration: histogram(
+                registry,
+                "coredns_forward_request_duration_seconds",
+                "Time an upstream took to answer.",
+                &["to", "rcode"],
+            )?,
+            health_failures: counters(
+                "coredns_forward_healthcheck_failures_total",
+                "Failed probes of an upstream.",
+                &["to"],
+            )?,
+        })
     }
 }
 
@@ -367,12 +382,12 @@ impl UpstreamMetrics {
             .mnemonic()
             .map_or_else(|| rcode.0.to_string(), str::to_owned);
         AnswerMetrics {
-            responses: inner.old_responses.with_label_values(&[&*self.to, &rcode]),
+            responses: inner.old.responses.with_label_values(&[&*self.to, &rcode]),
             durations: [
                 inner
                     .duration
                     .with_label_values(&[PROXY, &*self.to, &rcode]),
-                inner.old_duration.with_label_values(&[&*self.to, &rcode]),
+                inner.old.duration.with_label_values(&[&*self.to, &rcode]),
             ],
         }
     }
