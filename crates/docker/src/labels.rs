@@ -199,12 +199,18 @@ fn read_target(text: &str, problems: &mut Problems) -> Option<Target> {
     let text = bounded(TARGET_LABEL, text, problems);
     let mut addresses: Vec<IpAddr> = Vec::new();
     let mut names = Vec::new();
-    for word in words(text).take(MAX_TARGETS) {
+    let mut words = words(text);
+    for word in words.by_ref().take(MAX_TARGETS) {
         match word.parse() {
             Ok(address) if addresses.contains(&address) => {}
             Ok(address) => addresses.push(address),
             Err(_) => names.push(word),
         }
+    }
+    let excess = words.count();
+    if excess > 0 {
+        let reason = format!("{excess} more than the {MAX_TARGETS} a container may have");
+        problems.add_many(TARGET_LABEL, excess, reason);
     }
     let reason = match (addresses.as_slice(), names.as_slice()) {
         ([], []) => return None,

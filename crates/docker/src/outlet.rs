@@ -93,17 +93,13 @@ impl Outlet {
             .map_err(|_| TableGone)
     }
 
-    /// Hands the changes of the first list to the table, and declares the
-    /// first sync done once they are visible.
+    /// Hands the last changes of the first sync to the table, and declares it
+    /// done once they, and all before them, are visible.
     ///
     /// # Errors
     ///
     /// If nobody takes them.
     pub(crate) async fn send_first(&self, changes: Vec<Change>) -> Result<(), TableGone> {
-        if changes.is_empty() {
-            self.state.send_replace(SyncState::Synced);
-            return Ok(());
-        }
         let state = Arc::clone(&self.state);
         let published = Box::new(move || {
             state.send_replace(SyncState::Synced);

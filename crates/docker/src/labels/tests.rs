@@ -113,6 +113,18 @@ fn unusable_targets_are_ignored_with_a_warning() {
 }
 
 #[test]
+fn targets_beyond_the_bound_are_counted() {
+    let text: Vec<String> = (0..70).map(|n| format!("192.0.2.{n}")).collect();
+    let request = read_with(TARGET_LABEL, &text.join(" "));
+    assert!(matches!(request.target, Some(Target::Addresses(some)) if some.len() == MAX_TARGETS));
+    assert_eq!(request.problems.count, 6);
+    assert_eq!(
+        request.problems.shown,
+        ["portolan.target: 6 more than the 64 a container may have"]
+    );
+}
+
+#[test]
 fn ttls_end_at_a_day() {
     for (text, expected, problems) in [
         ("0", Some(0), 0),
