@@ -254,7 +254,6 @@ fn an_expired_answer_helps_when_the_upstream_is_gone() -> anyhow::Result<()> {
 }
 
 #[test]
-#[ignore = "questions in flight are not shared yet"]
 fn many_who_ask_the_same_are_one_question() -> anyhow::Result<()> {
     let upstream = Upstream::start(|query| {
         super::upstream::after(300, Reply::to(query).a([192, 0, 2, 1], 60).send())
