@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod clients;
 mod event;
 mod handle;
 mod limits;

@@ -8,6 +8,8 @@ pub struct Limits {
     /// Queries that wait for an upstream, over all listeners. One more is
     /// answered SERVFAIL. Default 8,192.
     pub pending: usize,
+    /// Of these, queries of one client. Default 2,048.
+    pub pending_per_client: usize,
     /// Open TCP connections, over all listeners. One more closes the one that
     /// has been idle longest. Default 1,024, less where few file descriptors
     /// are to be had.
@@ -37,6 +39,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             pending: 8192,
+            pending_per_client: 2048,
             connections: 1024,
             connections_per_client: 256,
             pipelined: 128,

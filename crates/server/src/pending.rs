@@ -1,5 +1,6 @@
 //! A query that waits for an upstream.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -96,8 +97,13 @@ impl Pending {
         }
     }
 
+    /// Who asks.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client.ip()
+    }
+
     /// Refuses to wait: too many queries do.
-    pub(crate) fn reject(self, out: &mut Vec<u8>) {
+    pub(crate) fn reject(self, reason: &str, out: &mut Vec<u8>) {
         let Ok(query) = Query::read(&self.message) else {
             return;
         };
@@ -108,7 +114,7 @@ impl Pending {
         let failure = Failure {
             rcode: Rcode::SERVFAIL,
             ede: None,
-            message: "too many queries wait for upstreams".to_owned(),
+            message: reason.to_owned(),
         };
         self.failed(&query, &frame, &failure, out);
     }

@@ -25,6 +25,7 @@ use crate::Families;
 use crate::Limits;
 use crate::ListenAddr;
 use crate::Routing;
+use crate::clients::Clients;
 use crate::handle::Shared;
 use crate::listen::Sockets;
 use crate::pending::Pending;
@@ -85,6 +86,8 @@ pub(crate) struct Queries {
     tasks: TaskTracker,
     /// One permit for each that may wait.
     permits: Arc<Semaphore>,
+    /// How many of one client may.
+    clients: Arc<Clients>,
 }
 
 // === impl Server ===
@@ -109,6 +112,7 @@ impl Server {
                 runtime,
                 tasks: TaskTracker::new(),
                 permits: Arc::new(Semaphore::new(limits.pending)),
+                clients: Arc::new(Clients::new(limits.pending_per_client)),
             }),
             limits,
             workers: workers.max(1),
@@ -296,17 +300,32 @@ impl Queries {
         &self.tasks
     }
 
-    /// Lets a query wait, and hands its response to `respond`. Gives it back
-    /// if too many wait already.
+    /// Lets a query wait, and hands its response to `respond`: at once, and
+    /// SERVFAIL, if too many wait already.
     pub(crate) fn spawn(
         &self,
         shared: &Arc<Shared>,
         pending: Box<Pending>,
         respond: impl FnOnce(&[u8]) + Send + 'static,
-    ) -> Option<Box<Pending>> {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            shared.families.pending_rejected.inc();
-            return Some(pending);
+    ) {
+        let place = self
+            .clients
+            .enter(pending.client())
+            .ok_or("too many queries of one client wait for upstreams");
+        let places = place.and_then(|place| {
+            let permit = Arc::clone(&self.permits).try_acquire_owned();
+            let permit = permit.map_err(|_| "too many queries wait for upstreams");
+            Ok((place, permit?))
+        });
+        let places = match places {
+            Ok(places) => places,
+            Err(reason) => {
+                shared.families.pending_rejected.inc();
+                let mut out = Vec::new();
+                pending.reject(reason, &mut out);
+                respond(&out);
+                return;
+            }
         };
         let shared = Arc::clone(shared);
         let task = async move {
@@ -314,13 +333,12 @@ impl Queries {
             let mut out = Vec::with_capacity(512);
             pending.finish(&shared, &mut out).await;
             drop(waiting);
-            drop(permit);
+            drop(places);
             if !out.is_empty() {
                 respond(&out);
             }
         };
         self.tasks.spawn_on(task, &self.runtime);
-        None
     }
 }
 

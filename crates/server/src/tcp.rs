@@ -93,7 +93,7 @@ struct Outgoing {
     /// The message.
     response: Vec<u8>,
     /// The place it holds in the pipeline until it is written.
-    permit: Option<OwnedSemaphorePermit>,
+    permit: OwnedSemaphorePermit,
 }
 
 /// Splits a stream into messages.
@@ -307,12 +307,12 @@ impl Connection {
             };
             let now = now();
             self.acceptor.connections.touch(self.number, now);
-            self.answer(&message, now, &responses, permit).await;
+            self.answer(&message, now, &responses, permit);
         }
     }
 
     /// Answers one message, or lets it wait for an upstream.
-    async fn answer(
+    fn answer(
         &self,
         message: &[u8],
         now: Instant,
@@ -333,40 +333,19 @@ impl Connection {
         let routing = self.acceptor.routing.load_full();
         match handle::handle(shared, &routing, &received, &mut out) {
             Step::Silent => {}
+            // The channel has a place for each permit.
             Step::Respond => {
-                drop(
-                    responses
-                        .send(Outgoing {
-                            response: out,
-                            permit: Some(permit),
-                        })
-                        .await,
-                );
+                let response = out;
+                drop(responses.try_send(Outgoing { response, permit }));
             }
             Step::Resolve(pending) => {
                 let later = responses.clone();
-                let rejected = self
-                    .acceptor
+                self.acceptor
                     .queries
                     .spawn(shared, pending, move |response| {
-                        // There is a place for each permit.
                         let response = response.to_vec();
-                        drop(later.try_send(Outgoing {
-                            response,
-                            permit: Some(permit),
-                        }));
+                        drop(later.try_send(Outgoing { response, permit }));
                     });
-                if let Some(pending) = rejected {
-                    pending.reject(&mut out);
-                    drop(
-                        responses
-                            .send(Outgoing {
-                                response: out,
-                                permit: None,
-                            })
-                            .await,
-                    );
-                }
             }
         }
     }

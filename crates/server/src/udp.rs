@@ -129,24 +129,20 @@ impl Worker {
         }));
         match step {
             Ok(Step::Respond) => self.send(out, reply_to),
-            Ok(Step::Resolve(pending)) => self.resolve(pending, reply_to, out),
+            Ok(Step::Resolve(pending)) => self.resolve(pending, reply_to),
             Ok(Step::Silent) | Err(_) => {}
         }
     }
 
-    /// Hands a query to the query runtime, or says that it is full.
-    fn resolve(&self, pending: Box<Pending>, reply_to: ReplyTo, out: &mut Vec<u8>) {
+    /// Hands a query to the query runtime.
+    fn resolve(&self, pending: Box<Pending>, reply_to: ReplyTo) {
         let socket = Arc::clone(&self.socket);
         let errors = self.shared.families.send_errors.clone();
-        let rejected = self.queries.spawn(&self.shared, pending, move |response| {
+        self.queries.spawn(&self.shared, pending, move |response| {
             if send(&socket, response, reply_to).is_err() {
                 errors.inc();
             }
         });
-        if let Some(pending) = rejected {
-            pending.reject(out);
-            self.send(out, reply_to);
-        }
     }
 
     /// Sends a response.

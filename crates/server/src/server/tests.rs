@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -7,7 +8,9 @@ use std::net::TcpStream;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use portolan_forward::UpstreamConfig;
 use portolan_proto::Message;
+use portolan_proto::Name;
 use portolan_proto::Rcode;
 use portolan_proto::Rtype;
 use portolan_testkit::process::free_port;
@@ -16,6 +19,7 @@ use portolan_testkit::process::wait_for;
 use prometheus::Registry;
 
 use super::*;
+use crate::Block;
 use crate::testing::a;
 use crate::testing::block;
 use crate::testing::layer;
@@ -38,6 +42,30 @@ fn server_of(table: Arc<Table>, limits: Limits) -> (Server, tokio::runtime::Runt
     let families = Families::register(&Registry::new()).unwrap();
     let server = Server::new(runtime.handle().clone(), table, families, limits, 2);
     (server, runtime)
+}
+
+/// A block that asks an upstream which says nothing, and that upstream.
+fn waiting(runtime: &tokio::runtime::Runtime) -> (Block, UdpSocket) {
+    let upstream = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let families = portolan_forward::Families::register(&Registry::new()).unwrap();
+    let context = {
+        let _runtime = runtime.enter();
+        portolan_forward::Context::new(TaskTracker::new(), CancellationToken::new(), families)
+    };
+    let config = portolan_forward::Config {
+        from: vec![Name::root()],
+        upstreams: vec![UpstreamConfig::Addr(upstream.local_addr().unwrap())],
+        prefer_udp: true,
+        ..Default::default()
+    };
+    let forward = portolan_forward::Forward::build(config, &context);
+    let forward = runtime.block_on(forward).unwrap();
+    let resolver = portolan_forward::Resolver::new(None, vec![forward], &context);
+    let block = Block {
+        resolver: Some(resolver),
+        ..block(Vec::new())
+    };
+    (block, upstream)
 }
 
 /// Where to listen: a port of 127.0.0.1.
@@ -174,4 +202,45 @@ fn a_connection_that_makes_room_does_not_wait_for_its_client() {
     let (acceptor, other) = (1, 1);
     let left = wait_for(|| (server.queries.tasks.len() == acceptor + other).then_some(()));
     assert!(left.is_some(), "{} tasks", server.queries.tasks.len());
+}
+
+#[test]
+fn a_client_with_too_many_queries_that_wait_is_told_at_once() {
+    let limits = Limits {
+        pending_per_client: 1,
+        ..Limits::default()
+    };
+    let (server, runtime) = server_of(table(&[]), limits);
+    let (block, _upstream) = waiting(&runtime);
+    let port = free_port();
+    let routings = BTreeMap::from([(loopback(port), routing(block))]);
+    server.commit(server.prepare(routings).unwrap());
+
+    // Over one connection: the first waits.
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    for id in [1, 2, 3] {
+        let mut query = query("x.test", Rtype::A);
+        query[1] = id;
+        let length = u16::try_from(query.len()).unwrap().to_be_bytes();
+        stream.write_all(&[&length[..], &query].concat()).unwrap();
+    }
+    for id in [2, 3] {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut response = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut response).unwrap();
+        let response = Message::parse(response).unwrap();
+        assert_eq!((response.id(), response.rcode()), (id, Rcode::SERVFAIL));
+    }
+    // Over UDP, and from another address, whose query waits.
+    assert_eq!(ask(port).unwrap().rcode(), Rcode::SERVFAIL);
+    let other = UdpSocket::bind(("127.0.0.2", 0)).unwrap();
+    let target = (Ipv4Addr::LOCALHOST, port);
+    other.send_to(&query("x.test", Rtype::A), target).unwrap();
+    let families = &server.shared.families;
+    wait_for(|| (families.pending.get() == 2).then_some(())).expect("it waits");
+    assert_eq!(families.pending_rejected.get(), 3);
 }
