@@ -1,3 +1,5 @@
+mod forwarding;
+
 use std::sync::Mutex;
 
 use portolan_proto::Class;
