@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub(crate) struct Upstream {
     round_trips: [RoundTrip; 2],
     /// Idle TCP connections.
     pool: Pool<TcpStream>,
+    /// Whether it was logged that this host lacks what a query needs.
+    is_lack_told: AtomicBool,
     /// Metrics.
     metrics: UpstreamMetrics,
 }
@@ -104,6 +107,7 @@ impl Upstream {
             failure: Arc::default(),
             round_trips: Default::default(),
             pool: Pool::new(settings.limits),
+            is_lack_told: AtomicBool::new(false),
             metrics: context.families.upstream(addr),
             settings,
         }
@@ -150,11 +154,10 @@ impl Upstream {
                 self.round_trips[self.transport(question) as usize].add(taken);
                 self.metrics.answered(message.rcode(), taken);
                 self.answered();
+                self.is_lack_told.store(false, Ordering::Relaxed);
             }
             Err(error) if error.is_answer() => self.answered(),
-            Err(error) if error.is_local() => {
-                tracing::warn!(plugin = "forward", %error, "no socket for a query");
-            }
+            Err(error) if error.is_local() => self.tell_lack(error),
             Err(error) => {
                 tracing::debug!(plugin = "forward", to = %self.label, %error, "exchange failed");
                 self.failed();
@@ -273,6 +276,15 @@ impl Upstream {
         }
         let change = self.health().probed(result.is_ok());
         self.tell(change);
+    }
+
+    /// Logs that there is no socket for a query: once until there is.
+    fn tell_lack(&self, error: &ExchangeError) {
+        if self.is_lack_told.swap(true, Ordering::Relaxed) {
+            tracing::debug!(plugin = "forward", %error, "no socket for a query");
+        } else {
+            tracing::warn!(plugin = "forward", %error, "no socket for queries");
+        }
     }
 
     /// Logs that it went down or came back.
