@@ -85,8 +85,6 @@ pub use directive::ready::Ready;
 pub use directive::reload::Reload;
 pub use directive::traefik_externals::TraefikExternals;
 pub use directive::unknown_action::UnknownAction;
-pub use duration::DurationError;
-pub use duration::SignedDuration;
 pub use env::Env;
 pub use key::DEFAULT_PORT;
 pub use key::Key;
