@@ -19,7 +19,7 @@ pub const DEFAULT_TTL: u32 = 60;
 pub const DEFAULT_LINGER: Duration = Duration::from_secs(5);
 
 /// How many names one container may have.
-pub const DEFAULT_MAX_NAMES: usize = 1_000;
+pub const DEFAULT_MAX_NAMES: usize = 100;
 
 /// How often the container list is compared with what events said.
 pub const DEFAULT_RECONCILE: Duration = Duration::from_mins(1);
