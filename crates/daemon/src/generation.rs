@@ -244,7 +244,7 @@ impl Generation {
         if let Some(docker) = &block.docker_cluster {
             let docker = &docker.value;
             let layer = self
-                .source(next, Key::Docker(Box::new(docker.clone())), parts)
+                .source(next, Key::docker(docker, &self.sources), parts)
                 .await?;
             layers.push(LocalLayer {
                 layer,

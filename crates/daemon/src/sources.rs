@@ -58,8 +58,8 @@ pub(crate) struct Layers {
 /// What a source is made from.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Key {
-    /// A `docker-cluster` directive.
-    Docker(Box<config::DockerCluster>),
+    /// A `docker-cluster` directive, and what its names point to.
+    Docker(Box<config::DockerCluster>, HostIps),
     /// A `hosts` directive.
     Hosts(Box<config::Hosts>),
 }
@@ -68,8 +68,31 @@ pub(crate) enum Key {
 /// before it: a worker of a listener that ends looks up every 250 ms.
 const RETIREMENT: Duration = Duration::from_secs(1);
 
+/// The addresses that names point to, or why the host seems to have none.
+type HostIps = Result<Vec<IpAddr>, docker::DetectError>;
+
 /// The engine that is watched when nothing else is said.
 const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
+
+// === impl Key ===
+
+impl Key {
+    /// What a `docker-cluster` directive makes now. Where the host seems to
+    /// have lost its addresses, that is what it made among `running`.
+    pub(crate) fn docker(directive: &config::DockerCluster, running: &[Source]) -> Self {
+        let before = running.iter().find_map(|source| match &source.key {
+            Self::Docker(other, host_ips) if **other == *directive => Some(host_ips),
+            Self::Docker(..) | Self::Hosts(_) => None,
+        });
+        let host_ips = last_known(host_ips(&directive.host), before);
+        Self::Docker(Box::new(directive.clone()), host_ips)
+    }
+}
+
+/// What was found, or what was known before if nothing was.
+fn last_known(found: HostIps, before: Option<&HostIps>) -> HostIps {
+    found.or_else(|error| before.cloned().unwrap_or(Err(error)))
+}
 
 // === impl Layers ===
 
@@ -105,13 +128,13 @@ impl Source {
         let stop = parts.stop.child_token();
         let options = LayerOptions {
             wildcard_depth: match key {
-                Key::Docker(_) => WildcardDepth::Any,
+                Key::Docker(..) => WildcardDepth::Any,
                 Key::Hosts(_) => WildcardDepth::One,
             },
         };
         let loads = match &key {
-            Key::Docker(directive) => {
-                let configs = docker_configs(directive, layer)?;
+            Key::Docker(directive, host_ips) => {
+                let configs = docker_configs(directive, host_ips, layer)?;
                 parts.builder.add_layer(layer, options).await;
                 configs
                     .into_iter()
@@ -154,7 +177,7 @@ impl Source {
     /// Makes readiness wait for the first sync: from now on the source is
     /// served. One that a reload only tries out does not count.
     pub(crate) fn count_for_readiness(&self, parts: &SourceParts) {
-        if !matches!(self.key, Key::Docker(_)) {
+        if !matches!(self.key, Key::Docker(..)) {
             return;
         }
         for load in &self.loads {
@@ -237,10 +260,12 @@ async fn hold_readiness(mut load: watch::Receiver<bool>, latch: Latch) {
 /// One configuration for each engine of a directive.
 fn docker_configs(
     directive: &config::DockerCluster,
+    host_ips: &HostIps,
     layer: LayerId,
 ) -> anyhow::Result<Vec<docker::Config>> {
-    let host_ips = host_ips(&directive.host);
     let endpoints = endpoints(directive)?;
+    report(&directive.host, host_ips);
+    let host_ips = host_ips.clone().unwrap_or_default();
     Ok(endpoints
         .into_iter()
         .map(|(member, endpoint)| docker::Config {
@@ -290,31 +315,53 @@ fn endpoints(
     }
 }
 
-/// The addresses that names point to. Without any, names that bring no target
-/// of their own have no address; that is said once, and loudly.
-fn host_ips(host: &config::HostAddresses) -> Vec<IpAddr> {
+/// The addresses that names point to, as they are now.
+fn host_ips(host: &config::HostAddresses) -> HostIps {
     let mut addresses: BTreeSet<IpAddr> = host.addresses.iter().copied().collect();
     if host.detect {
         match docker::detect_host_ips() {
-            Ok(found) => {
-                tracing::info!(plugin = "docker-cluster", addresses = ?found, "detected host IP");
-                addresses.extend(found);
-            }
-            Err(error) => {
-                tracing::error!(
-                    plugin = "docker-cluster",
-                    "{error}: set host_ip in the configuration, or HOSTIP; until then container \
-                     names without portolan.target have no address"
-                );
-            }
+            Ok(found) => addresses.extend(found),
+            Err(error) if addresses.is_empty() => return Err(error),
+            Err(_) => {}
         }
     }
-    addresses.into_iter().collect()
+    Ok(addresses.into_iter().collect())
+}
+
+/// Says what was found out. Without an address, names that bring no target of
+/// their own have none; that is said loudly.
+fn report(host: &config::HostAddresses, found: &HostIps) {
+    match found {
+        Ok(addresses) if host.detect => {
+            tracing::info!(plugin = "docker-cluster", ?addresses, "detected host IP");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(
+            plugin = "docker-cluster",
+            "{error}; until then container names without portolan.target have no address"
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_without_an_address_keeps_the_one_it_had() {
+        let address = |last| Ok(vec![IpAddr::from([192, 0, 2, last])]);
+        let none = || Err(docker::DetectError::NoAddress);
+        for (found, before, expected) in [
+            (address(1), None, address(1)),
+            (address(1), Some(address(2)), address(1)),
+            (address(1), Some(none()), address(1)),
+            (none(), Some(address(2)), address(2)),
+            (none(), Some(none()), none()),
+            (none(), None, none()),
+        ] {
+            assert_eq!(last_known(found, before.as_ref()), expected);
+        }
+    }
 
     #[test]
     fn numbers_of_layers_are_given_in_turn_and_never_twice() {
