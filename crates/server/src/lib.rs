@@ -7,7 +7,7 @@
 //!
 //! A query is first handled inline, on the thread or task that read it
 //! ([`handle::handle`]): local names and cache hits end there. What has to be
-//! asked elsewhere becomes a [`handle::Pending`] and finishes on the query
+//! asked elsewhere becomes a [`pending::Pending`] and finishes on the query
 //! runtime, within a bound. The crate never waits for the sources of the
 //! table, and decides nothing about configuration: it is told its blocks and
 //! its sockets.
