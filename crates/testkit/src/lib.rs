@@ -4,5 +4,5 @@
 
 pub mod client;
 pub mod docker;
-pub mod upstream;
 pub mod process;
+pub mod upstream;
