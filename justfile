@@ -23,8 +23,8 @@ doc:
 
 # Unit tests, integration tests, documentation tests.
 test:
-    cargo nextest run --workspace --locked
     cargo test --workspace --doc --locked
+    cargo nextest run --workspace --locked
 
 # The binary accepts every configuration that we ship.
 config:
