@@ -13,6 +13,7 @@
 
 mod code;
 mod edns;
+mod host_name;
 mod message;
 mod name;
 mod query;
@@ -22,6 +23,7 @@ mod rrset;
 
 pub use code::{Class, Ede, Opcode, Rcode, Rtype, UnknownMnemonic};
 pub use edns::{Edns, EdnsOptions, EdnsReply, OPTION_EDE, OPTION_TCP_KEEPALIVE};
+pub use host_name::HostNameError;
 pub use message::{Message, MessageError, Record, Section};
 pub use name::{MAX_LABEL, MAX_NAME, Name, NameError};
 pub use query::{Flags, HEADER_LEN, Qname, Query, ReadError};

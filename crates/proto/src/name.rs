@@ -239,6 +239,10 @@ impl fmt::Debug for Name {
 /// Whether the name in wire form `name` is `apex` or below it. Both are
 /// lower-case and uncompressed.
 pub(crate) fn wire_is_within(name: &[u8], apex: &[u8]) -> bool {
+    // Most servers have the root for a zone, and all is below it.
+    if apex == [0] {
+        return !name.is_empty();
+    }
     let Some(excess) = name.len().checked_sub(apex.len()) else {
         return false;
     };

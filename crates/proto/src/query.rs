@@ -137,6 +137,7 @@ impl Qname {
 
     /// Reads an uncompressed name at the start of `octets`. The first name of
     /// a message has nothing to point back to (RFC 1035 §4.1.4).
+    #[inline]
     pub(crate) fn read(octets: &[u8]) -> Option<Self> {
         let mut at = 0;
         loop {
@@ -151,9 +152,10 @@ impl Qname {
         }
         let source = octets.get(..at)?;
         let mut wire = [0; MAX_NAME];
-        let target = wire.get_mut(..at)?;
-        target.copy_from_slice(source);
-        target.make_ascii_lowercase();
+        wire.get_mut(..at)?.copy_from_slice(source);
+        // Whole registers at a time; zeros stay zeros.
+        let whole = at.next_multiple_of(16).min(MAX_NAME);
+        wire.get_mut(..whole)?.make_ascii_lowercase();
         Some(Self {
             wire,
             length: u8::try_from(at).ok()?,
@@ -216,6 +218,7 @@ impl<'a> Query<'a> {
     }
 
     /// Reads what follows the header; `None` is a format error.
+    #[inline]
     fn read_body(
         message: &'a [u8],
         body: &'a [u8],
