@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portolan_proto::Name;
+use portolan_proto::Rrset;
 
 use crate::Change;
 use crate::LayerFigures;
@@ -184,12 +185,12 @@ impl Builder {
     fn update(&mut self, id: LayerId, owner: Name) -> Option<(Place, Update)> {
         let place = self.current.place(owner.as_wire());
         let layer = self.layers.get(&id);
-        let own = self.merged(id, place.hash, owner.as_wire());
+        let own = self.merged(id, place.hash, owner.as_wire(), &owner);
         let has_below = layer.is_some_and(|layer| layer.has_below(&owner));
         let wildcard = match layer {
             Some(layer) if has_below && layer.has_wildcards() => owner
                 .wildcard_child()
-                .map(|child| self.merged(id, self.hash(&child), child.as_wire()))
+                .map(|child| self.merged(id, self.hash(&child), child.as_wire(), &owner))
                 .unwrap_or_default(),
             _ => Merged::default(),
         };
@@ -197,17 +198,17 @@ impl Builder {
             layer.set_hidden(&owner, own.hidden);
         }
         let entry = |slot, rrset| Entry {
-            owner: owner.clone(),
             rrset,
             hash: place.hash,
             layer: id,
             slot,
         };
-        let mark = (own.rrsets.is_empty() && has_below).then(|| entry(Slot::Empty, None));
+        let mark =
+            (own.rrsets.is_empty() && has_below).then(|| entry(Slot::Empty, Rrset::mark(&owner)));
         let own = own.rrsets.into_iter().map(|(k, set)| (Slot::Own(k), set));
         let below = wildcard.rrsets.into_iter();
         let below = below.map(|(k, set)| (Slot::Wildcard(k), set));
-        let rrsets = own.chain(below).map(|(slot, set)| entry(slot, Some(set)));
+        let rrsets = own.chain(below).map(|(slot, set)| entry(slot, set));
         let run: Vec<Entry> = mark.into_iter().chain(rrsets).collect();
 
         let old = self.current.run_at(place, id, owner.as_wire());
@@ -224,14 +225,14 @@ impl Builder {
         })
     }
 
-    /// The RRsets of a name in a layer.
-    fn merged(&self, layer: LayerId, hash: u32, owner: &[u8]) -> Merged {
+    /// The RRsets of a name in a layer, for the run of `keeper`.
+    fn merged(&self, layer: LayerId, hash: u32, owner: &[u8], keeper: &Name) -> Merged {
         let claims: Claims<'_> = self
             .sources
             .claims(hash, owner)
             .filter(|claim| claim.layer == layer)
             .collect();
-        merge::merge(claims)
+        merge::merge(claims, keeper)
     }
 
     /// Part of the hash of a name.

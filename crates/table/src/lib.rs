@@ -31,6 +31,7 @@ pub use lookup::Lookup;
 pub use lookup::MAX_CHAIN;
 pub use merge::MAX_VALUES;
 pub use row::Batch;
+pub use row::Caption;
 pub use row::Change;
 pub use row::LayerId;
 pub use row::LayerOptions;

@@ -145,16 +145,16 @@ fn answer(entries: &[Entry], qtype: Rtype) -> Lookup<'_> {
         return Lookup::Any;
     }
     for entry in entries {
-        let (Some(kind), Some(rrset)) = (entry.slot.kind(), &entry.rrset) else {
+        let Some(kind) = entry.slot.kind() else {
             continue;
         };
         if kind.rtype() == qtype {
-            return Lookup::Answer(rrset);
+            return Lookup::Answer(&entry.rrset);
         }
         // RFC 1034 §3.6.2: a CNAME stands alone and restarts the query, unless
         // CNAME is what was asked for.
         if kind == Kind::Cname {
-            return Lookup::Cname(rrset);
+            return Lookup::Cname(&entry.rrset);
         }
     }
     Lookup::NoData

@@ -1,7 +1,6 @@
 //! From the rows of several sources to the RRsets of one owner.
 
-use std::sync::Arc;
-
+use portolan_proto::Name;
 use portolan_proto::Rdata;
 use portolan_proto::Rrset;
 use smallvec::SmallVec;
@@ -26,7 +25,7 @@ pub(crate) struct Claim<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Merged {
     /// The RRsets, by type.
-    pub(crate) rrsets: SmallVec<[(Kind, Arc<Rrset>); 2]>,
+    pub(crate) rrsets: SmallVec<[(Kind, Rrset); 2]>,
     /// How many rows are in none of them.
     pub(crate) hidden: usize,
 }
@@ -35,8 +34,9 @@ pub(crate) struct Merged {
 pub(crate) type Claims<'a> = SmallVec<[Claim<'a>; 4]>;
 
 /// Merges the claims to one owner in one layer: an RRset is the union of the
-/// values of all sources, smallest value first.
-pub(crate) fn merge(mut claims: Claims<'_>) -> Merged {
+/// values of all sources, smallest value first. It is kept by the name in
+/// whose run it will stand: the owner, or its parent if it is a wildcard.
+pub(crate) fn merge(mut claims: Claims<'_>, keeper: &Name) -> Merged {
     claims.sort_unstable_by_key(|claim| &claim.row.rdata);
     let verdicts = judge(&claims);
     let shown: SmallVec<[&Row; 4]> = claims
@@ -48,7 +48,7 @@ pub(crate) fn merge(mut claims: Claims<'_>) -> Merged {
     let hidden = claims.len() - shown.len();
     let rrsets = shown
         .chunk_by(|left, right| left.rdata.rtype() == right.rdata.rtype())
-        .filter_map(encode)
+        .filter_map(|rows| encode(rows, keeper))
         .collect();
     Merged { rrsets, hidden }
 }
@@ -82,7 +82,7 @@ pub(crate) fn judge(claims: &[Claim<'_>]) -> SmallVec<[Option<Reason>; 4]> {
 }
 
 /// Encodes rows of one owner and type, sorted by value.
-fn encode(rows: &[&Row]) -> Option<(Kind, Arc<Rrset>)> {
+fn encode(rows: &[&Row], keeper: &Name) -> Option<(Kind, Rrset)> {
     let kind = Kind::from(&rows.first()?.rdata);
     // RFC 2181 §5.2: the TTLs of an RRset are the same; the smallest holds for
     // whoever asserts a value.
@@ -91,7 +91,7 @@ fn encode(rows: &[&Row]) -> Option<(Kind, Arc<Rrset>)> {
         .chunk_by(|left, right| left.rdata == right.rdata)
         .filter_map(|same| same.first())
         .map(|row| &row.rdata);
-    Some((kind, Arc::new(Rrset::encode(values, ttl)?)))
+    Some((kind, Rrset::encode_of(keeper, values, ttl)?))
 }
 
 /// Most values of one RRset. More do not help a client, and an answer has to

@@ -19,10 +19,9 @@ use crate::LayerId;
 /// entry of a run is never a wildcard's.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    /// Whose run this belongs to.
-    pub(crate) owner: Name,
-    /// The RRset; `None` exactly in [`Slot::Empty`].
-    pub(crate) rrset: Option<Arc<Rrset>>,
+    /// The RRset, with the name whose run this belongs to; a mark exactly in
+    /// [`Slot::Empty`].
+    pub(crate) rrset: Rrset,
     /// Part of the owner's hash.
     pub(crate) hash: u32,
     /// Layer.
@@ -76,18 +75,17 @@ impl Entry {
         self.hash
             .cmp(&hash)
             .then_with(|| self.layer.cmp(&layer))
-            .then_with(|| self.owner.as_wire().cmp(owner))
+            .then_with(|| self.owner().cmp(owner))
     }
 
     /// Whether this belongs to the run of an owner in a layer.
     fn is_of(&self, layer: LayerId, owner: &[u8]) -> bool {
-        self.layer == layer && self.owner.as_wire() == owner
+        self.layer == layer && self.owner() == owner
     }
 
-    /// Whether two entries are in one run. A run is made in one piece, so that
-    /// its entries share their owner.
-    fn is_beside(&self, other: &Self) -> bool {
-        self.layer == other.layer && std::ptr::eq(self.owner.as_wire(), other.owner.as_wire())
+    /// Whose run this belongs to, in wire form.
+    fn owner(&self) -> &[u8] {
+        self.rrset.owner()
     }
 
     /// Whether two entries say the same about the same owner.
@@ -152,25 +150,37 @@ pub(crate) fn find<'a>(
     layer: LayerId,
     owner: &[u8],
 ) -> &'a [Entry] {
-    // Hashes alone are compared on the way: they stand in the shard, names do
-    // not.
-    let first = entries.partition_point(|entry| entry.hash < hash);
+    let first = first_of(entries, hash);
     let same_hash = entries.get(first..).unwrap_or_default();
-    let skipped = same_hash
-        .iter()
-        .take_while(|entry| entry.hash == hash && !entry.is_of(layer, owner))
-        .count();
+    let is_candidate = |entry: &&Entry| entry.hash == hash;
+    let is_other = |entry: &&Entry| entry.hash == hash && !entry.is_of(layer, owner);
+    let skipped = same_hash.iter().take_while(is_other).count();
     let rest = same_hash.get(skipped..).unwrap_or_default();
-    match rest.first() {
-        Some(first) if first.hash == hash => {
-            let length = rest
-                .iter()
-                .take_while(|entry| entry.is_beside(first))
-                .count();
-            rest.get(..length).unwrap_or_default()
-        }
-        _ => &[],
+    // Mostly one: the next hash is another, and no second owner is read.
+    let candidates = rest.iter().take_while(is_candidate);
+    let length = candidates
+        .enumerate()
+        .take_while(|(index, entry)| *index == 0 || entry.is_of(layer, owner))
+        .count();
+    rest.get(..length).unwrap_or_default()
+}
+
+/// Where the entries of a hash begin, or would.
+///
+/// Hashes are spread evenly, so that one is found near where it would stand if
+/// they were spread perfectly; halving would touch more of the shard. Hashes
+/// alone are compared on the way: they stand in the shard, names do not.
+fn first_of(entries: &[Entry], hash: u32) -> usize {
+    let count = u64::try_from(entries.len()).unwrap_or_default();
+    let mut at = usize::try_from((u64::from(hash) * count) >> 32).unwrap_or_default();
+    let is_below = |at: usize| entries.get(at).is_some_and(|entry| entry.hash < hash);
+    while is_below(at) {
+        at += 1;
     }
+    while at > 0 && !is_below(at - 1) {
+        at -= 1;
+    }
+    at
 }
 
 /// The entries with some runs replaced. `updates` is sorted and has each run
@@ -192,7 +202,7 @@ pub(crate) fn rebuilt(entries: &[Entry], updates: Vec<Update>) -> Option<Arc<[En
         .collect();
     merged.extend(updates.into_iter().flat_map(|update| update.run));
     merged.sort_unstable_by(|left, right| {
-        left.cmp_run(right.hash, right.layer, right.owner.as_wire())
+        left.cmp_run(right.hash, right.layer, right.owner())
             .then_with(|| left.slot.cmp(&right.slot))
     });
     (!merged.is_empty()).then(|| merged.into())
@@ -203,8 +213,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_half_a_cache_line() {
-        assert_eq!(size_of::<Entry>(), 32);
+    fn a_cache_line_holds_two_entries_and_more() {
+        assert_eq!(size_of::<Entry>(), 24);
     }
 
     #[test]
@@ -215,7 +225,7 @@ mod tests {
             let name: Name = owner.parse().unwrap();
             let run = find(&shard, 7, LayerId(layer), name.as_wire());
             assert_eq!(run.len(), length, "{layer} {owner}");
-            assert!(run.iter().all(|entry| entry.owner == name));
+            assert!(run.iter().all(|entry| entry.owner() == name.as_wire()));
             assert!(run.is_sorted_by_key(|entry| entry.slot));
         }
         assert!(find(&shard, 6, LayerId(0), b"\x01a\x00").is_empty());
@@ -234,6 +244,23 @@ mod tests {
         assert!(rebuilt(&shard, vec![gone]).is_none());
     }
 
+    #[test]
+    fn hashes_are_found_wherever_they_stand() {
+        let hashes = [0, 0, 3, 7, 7, 7, 1 << 30, 1 << 31, u32::MAX, u32::MAX];
+        let entries = hashes.map(|hash| Entry {
+            hash,
+            ..update(0, "a").run[0].clone()
+        });
+        for hash in hashes
+            .into_iter()
+            .chain([1, 5, 8, (1 << 31) + 1, u32::MAX - 1])
+        {
+            let expected = hashes.partition_point(|other| *other < hash);
+            assert_eq!(first_of(&entries, hash), expected, "{hash}");
+        }
+        assert_eq!(first_of(&[], 7), 0);
+    }
+
     fn sorted(mut updates: Vec<Update>) -> Vec<Update> {
         updates.sort_by(Update::cmp_run);
         updates
@@ -243,8 +270,7 @@ mod tests {
         let owner: Name = owner.parse().unwrap();
         let value = Rdata::A([192, 0, 2, 1].into());
         let entry = |slot| Entry {
-            owner: owner.clone(),
-            rrset: Rrset::encode([&value], 60).map(Arc::new),
+            rrset: Rrset::encode_of(&owner, [&value], 60).unwrap(),
             hash: 7,
             layer: LayerId(layer),
             slot,

@@ -80,7 +80,7 @@ fn the_smallest_of_several_aliases_is_answered() {
     let Lookup::Cname(rrset) = snapshot.lookup(LAYER, name("a.example").as_wire(), Rtype::A) else {
         panic!("no alias");
     };
-    assert_eq!(rrset.target(), Some(&name("x.example")));
+    assert_eq!(rrset.target(), Some((&name("x.example")).into()));
     assert_eq!((rrset.len(), rrset.ttl()), (1, 60));
     let reasons: Vec<_> = explained(&builder, "a.example");
     assert_eq!(reasons[1].1, Some(Reason::SeveralCnames));
