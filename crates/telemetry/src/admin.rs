@@ -19,6 +19,7 @@ mod sharing;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{self, Shutdown, SocketAddr};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use tokio::sync::watch;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::metrics::{Metrics, prometheus};
 use crate::readiness::Readiness;
@@ -72,12 +73,15 @@ pub struct Endpoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Serves {
-    /// `/health`: the process is alive.
+    /// `/health`: the process is alive. `/members`: who is in the cluster.
     Health,
     /// `/ready`: every part is ready.
     Ready,
     /// `/metrics`: the metrics of the process.
     Metrics,
+    /// `/version`: what the process is. Nothing waits for it: an address where
+    /// only this is found may stay closed.
+    Version,
 }
 
 /// Endpoints that are ready to be served.
@@ -99,7 +103,15 @@ pub struct Services {
     pub metrics: Metrics,
     /// For `/ready`.
     pub readiness: Readiness,
+    /// For `/members`.
+    pub members: Document,
+    /// For `/version`.
+    pub version: Document,
 }
+
+/// A text that is made when it is asked for.
+#[derive(Clone)]
+pub struct Document(Arc<dyn Fn() -> String + Send + Sync>);
 
 /// The endpoints could not be served.
 #[derive(Debug, Error)]
@@ -204,20 +216,36 @@ impl Admin {
     ///
     /// Nothing changes until the result is given to [`Admin::commit`]; of several
     /// results, only the first may be. Names other than `localhost` are looked up,
-    /// which may block.
+    /// which may block. An address that nobody waits for and that cannot be
+    /// listened on is logged and left out.
     pub fn prepare(&self, endpoints: &[Endpoint]) -> Result<Prepared, BindError> {
-        let plan = plan(endpoints)?;
+        let mut plan = plan(endpoints)?;
         let mut fresh = BTreeMap::new();
         let mut sharing = PortSharing::default();
-        for (&listen, wanted) in &plan {
-            if !self.listening.contains_key(&listen) {
-                let bound = self.listen(listen, &plan, &mut sharing).map_err(|source| {
-                    BindError::Listen {
+        let mut missing: Vec<Listen> = plan
+            .keys()
+            .filter(|listen| !self.listening.contains_key(listen))
+            .copied()
+            .collect();
+        // What has to be there takes the port first.
+        missing.sort_by_key(|listen| plan.get(listen).is_some_and(Wanted::is_optional));
+        for listen in missing {
+            let bound = self.listen(listen, &plan, &mut sharing);
+            match (bound, plan.get(&listen)) {
+                (Ok(bound), _) => {
+                    fresh.insert(listen, bound);
+                }
+                (Err(source), Some(wanted)) if !wanted.is_optional() => {
+                    return Err(BindError::Listen {
                         addr: wanted.typed.clone(),
                         source,
-                    }
-                })?;
-                fresh.insert(listen, bound);
+                    });
+                }
+                (Err(cause), wanted) => {
+                    let addr = wanted.map(|wanted| wanted.typed.as_str());
+                    error!(target: "plugin", addr, %cause, "version endpoint cannot listen");
+                    plan.remove(&listen);
+                }
             }
         }
         Ok(Prepared {
@@ -245,6 +273,9 @@ impl Admin {
         for (listen, Wanted { typed, serves }) in plan {
             let router = routes::router(&serves, &self.services);
             if let Some(fresh) = fresh.remove(&listen) {
+                if serves.contains(&Serves::Version) {
+                    info!(target: "plugin", "version endpoint listening on {typed}");
+                }
                 let listening = self.serve(typed, fresh, router);
                 self.listening.insert(listen, listening);
             } else if let Some(listening) = self.listening.get(&listen) {
@@ -325,6 +356,35 @@ impl Admin {
     }
 }
 
+// === impl Wanted ===
+
+impl Wanted {
+    /// Whether the server does without.
+    fn is_optional(&self) -> bool {
+        self.serves.iter().all(|serves| *serves == Serves::Version)
+    }
+}
+
+// === impl Document ===
+
+impl Document {
+    /// A text that `make` makes.
+    pub fn new(make: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    /// The text, as of now.
+    pub(crate) fn text(&self) -> String {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Document")
+    }
+}
+
 // === impl Listening ===
 
 impl Listening {
@@ -389,12 +449,17 @@ impl Drop for Engine {
 fn plan(endpoints: &[Endpoint]) -> Result<Plan, AddressError> {
     let mut plan = Plan::new();
     for Endpoint { addr, serves } in endpoints {
-        let wanted = plan
-            .entry(Listen::resolve(addr)?)
-            .or_insert_with(|| Wanted {
-                typed: addr.clone(),
-                serves: BTreeSet::new(),
-            });
+        let listen = match Listen::resolve(addr) {
+            Err(cause) if *serves == Serves::Version => {
+                error!(target: "plugin", addr, %cause, "version endpoint cannot listen");
+                continue;
+            }
+            resolved => resolved?,
+        };
+        let wanted = plan.entry(listen).or_insert_with(|| Wanted {
+            typed: addr.clone(),
+            serves: BTreeSet::new(),
+        });
         wanted.serves.insert(*serves);
     }
     Ok(plan)

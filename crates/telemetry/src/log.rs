@@ -190,5 +190,8 @@ fn targets(config: LogConfig) -> Targets {
             (PLUGIN_TARGET, ours),
             (QUERY_TARGET, LevelFilter::INFO),
             (BANNER_TARGET, banner),
+            // It calls an error what any stranger can cause; what matters of it
+            // is told by the cluster.
+            ("memberlist", LevelFilter::OFF),
         ])
 }

@@ -38,15 +38,33 @@ pub(super) fn router(serves: &BTreeSet<Serves>, services: &Services) -> Router {
 /// The routes that belong to `serves`.
 fn routes(serves: Serves, services: &Services) -> Vec<Route> {
     match serves {
-        Serves::Health => vec![Route {
-            path: HEALTH,
-            answer: get(async || "OK"),
-        }],
+        Serves::Health => {
+            let members = services.members.clone();
+            vec![
+                Route {
+                    path: HEALTH,
+                    answer: get(async || "OK"),
+                },
+                Route {
+                    path: "/members",
+                    answer: get(async move || json(members.text())),
+                },
+            ]
+        }
         Serves::Ready => {
             let readiness = services.readiness.clone();
             vec![Route {
                 path: "/ready",
                 answer: get(async move || ready(&readiness)),
+            }]
+        }
+        Serves::Version => {
+            let version = services.version.clone();
+            // Joyride says so in words.
+            let refuse = async || (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed\n");
+            vec![Route {
+                path: "/version",
+                answer: get(async move || json(version.text())).fallback(refuse),
             }]
         }
         Serves::Metrics => {
@@ -68,6 +86,11 @@ fn ready(readiness: &Readiness) -> Response {
         Status::Unready(names) => (unavailable, names.join(",")).into_response(),
         Status::ShuttingDown => (unavailable, "Shutting down").into_response(),
     }
+}
+
+/// A JSON text.
+fn json(text: String) -> Response {
+    ([(CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 /// All metrics as text.

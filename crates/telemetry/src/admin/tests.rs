@@ -24,6 +24,61 @@ fn health_is_ok_without_a_line_end() {
 }
 
 #[test]
+fn members_are_json_beside_health() {
+    let admin = admin(&[("127.0.0.1:0", Serves::Health)]);
+
+    let response = send(&admin, "GET", "/members", "");
+
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    assert_eq!(response.body, b"[]");
+}
+
+#[test]
+fn the_version_is_json_and_other_methods_are_refused_in_words() {
+    let admin = admin(&[("127.0.0.1:0", Serves::Version)]);
+
+    let told = send(&admin, "GET", "/version", "");
+    let refused = send(&admin, "POST", "/version", "");
+    let elsewhere = send(&admin, "GET", "/", "");
+
+    assert_eq!((told.status, told.text()), (200, "{}\n"));
+    assert_eq!(told.header("content-type"), Some("application/json"));
+    assert_eq!(
+        (refused.status, refused.text()),
+        (405, "Method not allowed\n")
+    );
+    assert_eq!(elsewhere.status, 404);
+}
+
+#[test]
+fn a_version_that_cannot_be_told_keeps_nothing_else_from_being_served() {
+    let taken = net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("bound").to_string();
+    for addr in [taken.as_str(), ":http"] {
+        let admin = admin(&[(addr, Serves::Version), ("127.0.0.1:0", Serves::Health)]);
+
+        assert_eq!(admin.local_addrs().len(), 1, "{addr}");
+        assert_eq!(send(&admin, "GET", "/health", "").status, 200, "{addr}");
+    }
+}
+
+#[test]
+fn the_version_yields_its_port_to_what_has_to_be_there() {
+    let free = net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("bound").port();
+    drop(free);
+
+    let admin = admin(&[
+        (&format!(":{port}"), Serves::Version),
+        (&format!("127.0.0.1:{port}"), Serves::Health),
+    ]);
+
+    assert_eq!(admin.local_addrs().len(), 1);
+    assert_eq!(send(&admin, "GET", "/health", "").status, 200);
+}
+
+#[test]
 fn ready_follows_the_latches() {
     let admin = admin(&[("127.0.0.1:0", Serves::Ready)]);
     let readiness = admin.services.readiness.clone();
@@ -440,6 +495,8 @@ fn services() -> Services {
     Services {
         metrics,
         readiness: Readiness::default(),
+        members: Document::new(|| "[]".to_owned()),
+        version: Document::new(|| "{}\n".to_owned()),
     }
 }
 
