@@ -17,6 +17,7 @@ use crate::directive::health;
 use crate::directive::hosts;
 use crate::directive::loadbalance;
 use crate::directive::log;
+use crate::directive::loop_detection;
 use crate::directive::prometheus;
 use crate::directive::ready;
 use crate::directive::reload;
@@ -28,6 +29,7 @@ use crate::position::Located;
 use crate::scope::Scope;
 use crate::token::Directive;
 use crate::token::RawBlock;
+use crate::words::is_true;
 
 /// Gives a server block its meaning. Mistakes are noted; the result counts
 /// only if there were none.
@@ -50,11 +52,12 @@ pub(crate) fn build(
         env,
         sink,
     };
-    let block = ServerBlock {
+    let mut block = ServerBlock {
         keys,
         bind: setup.run("bind", bind::setup),
         debug: setup.run("debug", debug::setup),
         any: setup.run("any", any::setup),
+        loop_detection: setup.run("loop", loop_detection::setup),
         reload: setup.run("reload", reload::setup),
         health: setup.run("health", health::setup),
         ready: setup.run("ready", ready::setup),
@@ -69,7 +72,19 @@ pub(crate) fn build(
         forward: setup.run("forward", forward::setup),
         whoami: setup.run("whoami", whoami::setup),
     };
+    apply_environment(&mut block, raw, env);
     Located::new(block, &raw.position)
+}
+
+/// Turns on the logs that the variables of Joyride 1 ask for.
+fn apply_environment(block: &mut ServerBlock, raw: &RawBlock, env: Env<'_>) {
+    let asked = |name: &str| env(name).is_some_and(|value| is_true(&value));
+    if asked("JOYRIDE_LOG_QUERIES") && block.log.is_empty() {
+        block.log = vec![Located::new(log::everything(), &raw.position)];
+    }
+    if asked("JOYRIDE_LOG_DEBUG") && block.debug.is_none() {
+        block.debug = Some(Located::new((), &raw.position));
+    }
 }
 
 /// What every setup of a block shares.

@@ -31,7 +31,8 @@ pub struct Config {
     /// `COREDNS_VERSION_PORT`.
     pub version: ListenAddress,
     /// SHA-512 in hexadecimal of every word, imports and environment put in,
-    /// without its place: a comment or an empty line changes nothing.
+    /// without its place: a comment or an empty line changes nothing. The
+    /// secrets of clusters change it; with one, it is another in each process.
     pub digest: String,
 }
 
@@ -48,6 +49,8 @@ pub struct ServerBlock {
     pub debug: Option<Located<()>>,
     /// `any`: accepted; questions of type ANY follow RFC 8482 anyway.
     pub any: Option<Located<()>>,
+    /// `loop`: accepted; forwarding loops are detected anyway.
+    pub loop_detection: Option<Located<()>>,
     /// Reading the configuration again.
     pub reload: Option<Located<Reload>>,
     /// The health endpoint.
@@ -66,7 +69,7 @@ pub struct ServerBlock {
     pub hosts: Option<Located<Hosts>>,
     /// Names from containers.
     pub docker_cluster: Option<Located<DockerCluster>>,
-    /// Names from Traefik's files. No effect yet.
+    /// Names from Traefik's files.
     pub traefik_externals: Option<Located<TraefikExternals>>,
     /// The cache of forwarded answers.
     pub cache: Option<Located<Cache>>,

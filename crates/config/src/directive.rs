@@ -16,6 +16,7 @@ pub(crate) mod health;
 pub(crate) mod hosts;
 pub(crate) mod loadbalance;
 pub(crate) mod log;
+pub(crate) mod loop_detection;
 pub(crate) mod prometheus;
 pub(crate) mod ready;
 pub(crate) mod reload;

@@ -10,8 +10,8 @@
 //! a mistake, there is an error or a warning. Every error of a file is
 //! reported at once, with file, line and column.
 //!
-//! The crate reads files that are imported, and looks whether files that are
-//! named exist. It opens no socket and resolves no name, and the environment
+//! The crate reads files that are imported or hold secrets, and looks whether
+//! files that are named exist. It opens no socket and resolves no name, and the environment
 //! is an argument.
 
 #![forbid(unsafe_code)]
@@ -54,6 +54,7 @@ pub use directive::cache::Prefetch;
 pub use directive::cache::ServeStale;
 pub use directive::cache::StaleRefresh;
 pub use directive::docker_cluster::Cluster;
+pub use directive::docker_cluster::ClusterAddress;
 pub use directive::docker_cluster::ClusterSecret;
 pub use directive::docker_cluster::ClusterSeed;
 pub use directive::docker_cluster::DockerCluster;

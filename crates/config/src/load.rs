@@ -10,6 +10,7 @@ use crate::diagnostic::Errors;
 use crate::diagnostic::Sink;
 use crate::diagnostic::Warning;
 use crate::digest::digest;
+use crate::directive::docker_cluster;
 use crate::env::Env;
 use crate::key::DEFAULT_PORT;
 use crate::overlap;
@@ -104,13 +105,14 @@ fn finish(
         .map(|block| build(block, default_port, options.env, &mut sink))
         .collect();
     overlap::check(&blocks, &mut sink);
+    docker_cluster::check_together(&blocks, &mut sink);
     let version = read_version(options.env, &start, &mut sink);
     let reload = blocks.iter().find_map(|block| block.reload.clone());
     let config = Config {
+        digest: digest(raw, &blocks),
         blocks,
         reload,
         version,
-        digest: digest(raw),
     };
     if !sink.has_errors() {
         warn_about(&config, &mut sink);

@@ -68,9 +68,14 @@ impl ServerBlock {
         for local in &route.locals {
             stages.push(reached(local.name, local.position, local.describe()));
         }
-        if let Some(traefik) = &self.traefik_externals {
-            let note = "has no effect yet".to_owned();
-            stages.push(reached("traefik-externals", &traefik.position, note));
+        if let Some(traefik) = &self.traefik_externals
+            && !traefik.enabled
+        {
+            let note = "switched off by TRAEFIK_EXTERNALS_ENABLED".to_owned();
+            stages.push(StageInfo {
+                reached: false,
+                ..reached("traefik-externals", &traefik.position, note)
+            });
         }
         if let Some(cache) = &self.cache {
             let covers = |name: &Name| cache.zones.iter().any(|zone| name.is_within(zone));
@@ -128,6 +133,10 @@ impl ServerBlock {
             .docker_cluster
             .iter()
             .flat_map(|docker| docker.fallthrough.iter().flat_map(|fall| &fall.zones));
+        let traefik = self
+            .traefik_externals
+            .iter()
+            .flat_map(|traefik| traefik.fallthrough.iter().flat_map(|fall| &fall.zones));
         let cache = self.cache.iter().flat_map(|cache| &cache.zones);
         let forward = self
             .forward
@@ -136,6 +145,7 @@ impl ServerBlock {
         self.zones()
             .chain(hosts)
             .chain(docker)
+            .chain(traefik)
             .chain(cache)
             .chain(forward)
     }
@@ -180,6 +190,17 @@ impl<'a> Route<'a> {
                 position: &docker.position,
                 zones: everywhere,
                 fallthrough: docker.fallthrough.as_ref(),
+                passes_reverse: false,
+            });
+        }
+        if let Some(traefik) = &block.traefik_externals
+            && traefik.enabled
+        {
+            locals.push(LocalStage {
+                name: "traefik-externals",
+                position: &traefik.position,
+                zones: everywhere,
+                fallthrough: traefik.fallthrough.as_ref(),
                 passes_reverse: false,
             });
         }

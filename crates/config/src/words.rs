@@ -162,6 +162,13 @@ impl<'a> Words<'a> {
     }
 }
 
+/// Whether a text says yes, as Joyride reads it; anything else says no.
+pub(crate) fn is_true(text: &str) -> bool {
+    ["true", "1", "yes"]
+        .iter()
+        .any(|yes| text.eq_ignore_ascii_case(yes))
+}
+
 /// A whole number in decimal, with an optional sign.
 pub(crate) fn parse_integer(text: &str) -> Option<i64> {
     // Go's Atoi and Rust's `parse` accept the same texts.

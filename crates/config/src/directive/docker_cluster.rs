@@ -3,12 +3,17 @@
 //! The environment comes after the file: what it sets replaces what the file
 //! says, as in Joyride.
 
+mod check;
 mod cluster;
 mod environment;
+mod secret;
+mod values;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
+
+use portolan_proto::Name;
 
 use crate::diagnostic::ConfigError;
 use crate::directive::fallthrough::Fallthrough;
@@ -20,10 +25,12 @@ use crate::token::Directive;
 use crate::words::Words;
 use crate::words::parse_integer;
 
+pub(crate) use check::check_together;
 pub use cluster::Cluster;
-pub use cluster::ClusterSecret;
+pub use cluster::ClusterAddress;
 pub use cluster::ClusterSeed;
 pub(crate) use environment::host_of_environment;
+pub use secret::ClusterSecret;
 
 /// Names from the labels of containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +43,9 @@ pub struct DockerCluster {
     /// Labels that hold names, most important first. Default
     /// `coredns.host.name` and `joyride.host.name`.
     pub labels: Vec<String>,
+    /// Whether the rules of Traefik's routers, as labels have them, name
+    /// containers as well. Default no.
+    pub traefik_labels: bool,
     /// TTL in seconds, 0..=2147483647. Default 60.
     pub ttl: u32,
     /// Which unknown names the next stage is asked for.
@@ -52,6 +62,9 @@ pub struct DockerCluster {
     pub negative_ttl: u32,
     /// So many names may one container have, 1..=10000. Default 100.
     pub max_names: usize,
+    /// A name of the host itself. Default none; from `JOYRIDE_HOSTNAME`, if
+    /// `JOYRIDE_HOSTNAME_DNS_ENTRY` says yes.
+    pub host_name: Option<Name>,
     /// Sharing names with other servers.
     pub cluster: Cluster,
 }
@@ -140,6 +153,7 @@ pub(crate) fn setup(
         endpoints: Vec::new(),
         host: HostAddresses::detected(),
         labels: Vec::new(),
+        traefik_labels: false,
         ttl: 60,
         fallthrough: None,
         unknown_action: UnknownAction::Drop,
@@ -148,8 +162,10 @@ pub(crate) fn setup(
         reverse: true,
         negative_ttl: 30,
         max_names: 100,
+        host_name: None,
         cluster: Cluster::default(),
     };
+    let mut secret_file = None;
     for directive in written {
         for token in &directive.arguments {
             let message = format!(
@@ -158,14 +174,21 @@ pub(crate) fn setup(
             );
             scope.sink.warn(&token.position, message);
         }
-        scope.properties(directive, |words, _| read_property(words, &mut docker));
+        scope.properties(directive, |words, _| {
+            if words.current().text == "cluster_secret_file" {
+                secret_file = Some(cluster::read_secret_file(words)?);
+                return Ok(());
+            }
+            read_property(words, &mut docker)
+        });
     }
     if docker.labels.is_empty() {
         docker.labels = DEFAULT_LABELS.map(str::to_owned).to_vec();
     }
     let position = &first.name.position;
     environment::apply(scope, position, &mut docker);
-    cluster::check(scope, position, &docker.cluster);
+    secret::apply(scope, position, secret_file.as_ref(), &mut docker.cluster);
+    check::check(scope, position, &docker.cluster);
     Some(Located::new(docker, position))
 }
 
@@ -196,6 +219,7 @@ fn read_property(words: &mut Words<'_>, docker: &mut DockerCluster) -> Result<()
             })?;
         }
         "linger" => docker.linger = words.duration("linger")?,
+        "traefik_labels" => docker.traefik_labels = true,
         "healthy_only" => docker.healthy_only = true,
         "no_reverse" => docker.reverse = false,
         "negative_ttl" => docker.negative_ttl = words.count("negative_ttl")?,

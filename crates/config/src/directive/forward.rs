@@ -39,6 +39,8 @@ pub struct Forward {
     pub force_tcp: bool,
     /// Whether upstreams are asked over UDP first, however the client asked.
     pub prefer_udp: bool,
+    /// Whether letters of names are in upper or lower case by chance over UDP.
+    pub case_randomization: bool,
     /// How long an idle connection is kept. Default 10 s.
     pub expire: Duration,
     /// How long a connection is kept at all; `None` for ever.
@@ -63,6 +65,8 @@ pub struct Forward {
     pub health_check: HealthCheck,
     /// Queries in flight at once; the rest are refused. `None` for any number.
     pub max_concurrent: Option<u32>,
+    /// Whether special-use names are forwarded like others.
+    pub forward_special_names: bool,
     /// Responses with these codes make the next `forward` be asked.
     pub next: BTreeSet<Rcode>,
     /// Whether an empty response makes the next `forward` be asked.
@@ -93,6 +97,8 @@ pub enum ForwardPolicy {
     RoundRobin,
     /// The first one, as long as it answers.
     Sequential,
+    /// The one that answers fastest.
+    Fastest,
 }
 
 /// Probing of upstreams that failed.
@@ -167,6 +173,7 @@ impl Forward {
             except: Vec::new(),
             force_tcp: false,
             prefer_udp: false,
+            case_randomization: false,
             expire: Duration::from_secs(10),
             max_age: None,
             max_idle_connections: None,
@@ -182,6 +189,7 @@ impl Forward {
                 qname: Name::root(),
             },
             max_concurrent: None,
+            forward_special_names: false,
             next: BTreeSet::new(),
             next_on_nodata: false,
             failfast: false,
@@ -243,14 +251,7 @@ fn read_upstreams(
     if count > MAX_UPSTREAMS {
         return Err(words.error(format!("more than {MAX_UPSTREAMS} TOs configured: {count}")));
     }
-    let encrypted = tokens
-        .iter()
-        .find(|token| Upstream::parse(&token.text).is_ok_and(|upstream| upstream.is_encrypted()));
-    match encrypted {
-        // To ask in the clear instead would be worse than not to ask.
-        Some(token) => Err(words.error_at(token, "TLS upstreams are not supported yet")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Checks what only the whole stanza tells.

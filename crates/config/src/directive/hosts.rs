@@ -26,7 +26,8 @@ use crate::words::Words;
 /// holds a `/` is a further file, unless it is a range of addresses such as
 /// `10.0.0.0/8` or a reverse zone such as `0/25.2.0.192.in-addr.arpa`
 /// (RFC 2317); the rest are zones. A file may be a directory, whose files
-/// are all read, or a pattern such as `/etc/hosts.d/*.hosts`.
+/// are all read, or a pattern such as `/etc/hosts.d/*.hosts`. The variable
+/// `HOSTS_DIRECTORY` adds a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hosts {
     /// Files, directories and patterns. Default `/etc/hosts`.
@@ -73,6 +74,7 @@ pub(crate) fn setup(scope: &mut Scope<'_>, written: &[&Directive]) -> Option<Loc
         &mut hosts,
     );
     scope.sink.keep(arguments);
+    add_directory(scope, &mut hosts.files);
     let mut unsupported = None;
     scope.properties(directive, |words, scope| {
         match words.current().text.as_str() {
@@ -122,6 +124,16 @@ fn read_arguments(
     let zones: Vec<Token> = zones.into_iter().cloned().collect();
     hosts.zones = scope.zones_or_own(words, &zones)?;
     Ok(())
+}
+
+/// Adds the directory of the environment, whose files are read beside those
+/// that are named. Joyride 1 read all of /etc/hosts.d, Joyride 2 one file.
+fn add_directory(scope: &Scope<'_>, files: &mut Vec<PathBuf>) {
+    if let Some(directory) = scope.variable("HOSTS_DIRECTORY").map(PathBuf::from) {
+        // Its files are read once, also the one that is named.
+        files.retain(|file| file.parent() != Some(&directory) && *file != directory);
+        files.push(directory);
+    }
 }
 
 /// Whether an argument after the first is a file rather than a zone.

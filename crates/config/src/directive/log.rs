@@ -73,6 +73,15 @@ pub(crate) fn setup(scope: &mut Scope<'_>, written: &[&Directive]) -> Vec<Locate
     rules
 }
 
+/// The rule that logs every query in a block that has none of its own.
+pub(crate) fn everything() -> LogRule {
+    LogRule {
+        names: vec![Name::root()],
+        format: DEFAULT_FORMAT.to_owned(),
+        classes: BTreeSet::new(),
+    }
+}
+
 /// Reads `[NAMES…] [FORMAT]`.
 fn read_arguments(
     words: &mut Words<'_>,

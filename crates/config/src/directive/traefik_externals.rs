@@ -1,6 +1,7 @@
-//! `traefik-externals`: names from the `Host` rules of Traefik's files.
+//! `traefik-externals`: names from the rules of Traefik's files.
 //!
-//! The directive is read and checked; it has no effect yet.
+//! The environment comes after the file: what it sets replaces what the file
+//! says, as in Joyride.
 
 use std::path::PathBuf;
 
@@ -24,6 +25,8 @@ pub struct TraefikExternals {
     pub enabled: bool,
     /// Directory of the files. Default `/etc/traefik/external-enabled`.
     pub directory: PathBuf,
+    /// File of variables for templates.
+    pub env_file: Option<PathBuf>,
     /// Where the names point.
     pub host: HostAddresses,
     /// TTL in seconds, 0..=2147483647. Default 60.
@@ -41,12 +44,20 @@ pub(crate) fn setup(
     let mut traefik = TraefikExternals {
         enabled: true,
         directory: PathBuf::from("/etc/traefik/external-enabled"),
+        env_file: None,
         host: HostAddresses::detected(),
         ttl: 60,
         fallthrough: None,
     };
     let mut has_host = false;
     for directive in written {
+        for token in &directive.arguments {
+            let message = format!(
+                "argument '{}' has no effect: traefik-externals takes none",
+                token.text
+            );
+            scope.sink.warn(&token.position, message);
+        }
         scope.properties(directive, |words, _| {
             has_host |= words.current().text == "host_ip";
             read_property(words, &mut traefik)
@@ -59,10 +70,12 @@ pub(crate) fn setup(
             "host_ip is required (set in config or HOSTIP env var)",
         );
     }
-    scope.sink.warn(
-        position,
-        "directive 'traefik-externals' is not supported yet: it is accepted and has no effect",
-    );
+    if !traefik.enabled {
+        scope.sink.warn(
+            position,
+            "TRAEFIK_EXTERNALS_ENABLED is off: 'traefik-externals' has no effect",
+        );
+    }
     Some(Located::new(traefik, position))
 }
 
@@ -70,11 +83,18 @@ pub(crate) fn setup(
 fn read_property(words: &mut Words<'_>, traefik: &mut TraefikExternals) -> Result<(), ConfigError> {
     match words.current().text.as_str() {
         "directory" => traefik.directory = PathBuf::from(&words.expect()?.text),
+        "env_file" => traefik.env_file = Some(PathBuf::from(&words.expect()?.text)),
         "host_ip" => traefik.host = read_host(words)?,
         "ttl" => traefik.ttl = read_ttl(words)?,
         "fallthrough" => traefik.fallthrough = Some(Fallthrough::read(words)?),
         _ => {
-            return Err(words.unknown_property(&["directory", "host_ip", "ttl", "fallthrough"]));
+            return Err(words.unknown_property(&[
+                "directory",
+                "env_file",
+                "host_ip",
+                "ttl",
+                "fallthrough",
+            ]));
         }
     }
     words.end()
@@ -99,6 +119,9 @@ fn apply_environment(
     }
     if let Some(value) = scope.variable("TRAEFIK_EXTERNALS_DIRECTORY") {
         traefik.directory = PathBuf::from(value);
+    }
+    if let Some(value) = scope.variable("TRAEFIK_EXTERNALS_ENV_FILE") {
+        traefik.env_file = Some(PathBuf::from(value));
     }
     if let Some(value) = scope.variable("TRAEFIK_EXTERNALS_TTL") {
         match parse_ttl(&value) {

@@ -30,7 +30,10 @@ fn the_order_is_fixed_whatever_the_text_says() {
         forward example.org 192.0.2.1
         forward example.net 192.0.2.2
         cache
-        traefik-externals { host_ip 192.0.2.9 }
+        traefik-externals {
+            host_ip 192.0.2.9
+            fallthrough
+        }
         docker-cluster { fallthrough }
         hosts /dev/null { fallthrough }
         errors
@@ -65,6 +68,11 @@ fn what_can_never_be_reached_is_marked() {
         (
             ". { docker-cluster { fallthrough }\n forward . 192.0.2.1\n cache\n }",
             &["docker-cluster", "cache", "forward"],
+        ),
+        (
+            ". { docker-cluster { fallthrough }\n traefik-externals { host_ip 192.0.2.9 }\n \
+             forward . 192.0.2.1\n }",
+            &["docker-cluster", "traefik-externals", "-forward"],
         ),
         // Only names within example.org go on.
         (

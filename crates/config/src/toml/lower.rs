@@ -236,6 +236,7 @@ fn docker_cluster(draft: &mut Draft<'_, '_>, docker: &tree::DockerCluster) {
     draft.properties("docker_socket", docker.docker_socket.as_ref());
     draft.properties("host_ip", docker.host_ip.as_ref());
     draft.properties("label", docker.labels.as_ref());
+    draft.flag("traefik_labels", docker.traefik_labels.as_ref());
     draft.property("ttl", docker.ttl.as_ref());
     draft.fallthrough(docker.fallthrough.as_ref());
     draft.property("unknown_action", docker.unknown_action.as_ref());
@@ -244,24 +245,37 @@ fn docker_cluster(draft: &mut Draft<'_, '_>, docker: &tree::DockerCluster) {
     draft.flag("no_reverse", docker.no_reverse.as_ref());
     draft.property("negative_ttl", docker.negative_ttl.as_ref());
     draft.property("max_names", docker.max_names.as_ref());
-    if let Some(cluster) = &docker.cluster {
-        let cluster = cluster.get_ref();
-        if let Some(enabled) = &cluster.enabled {
-            let offset = enabled.span().start;
-            let word = draft.token(if *enabled.get_ref() { "true" } else { "false" }, offset);
-            draft.line("cluster_enabled", offset, vec![word]);
-        }
-        draft.property("cluster_port", cluster.port.as_ref());
-        draft.properties("cluster_seeds", cluster.seeds.as_ref());
-        draft.property("node_name", cluster.node_name.as_ref());
-        draft.property("cluster_bind_addr", cluster.bind_addr.as_ref());
-        draft.property("discovery_port", cluster.discovery_port.as_ref());
+    if let Some(table) = &docker.cluster {
+        cluster(draft, table.get_ref());
     }
+}
+
+/// Writes the `cluster_…` properties of `docker-cluster`.
+fn cluster(draft: &mut Draft<'_, '_>, cluster: &tree::Cluster) {
+    if let Some(enabled) = &cluster.enabled {
+        let offset = enabled.span().start;
+        let word = draft.token(if *enabled.get_ref() { "true" } else { "false" }, offset);
+        draft.line("cluster_enabled", offset, vec![word]);
+    }
+    draft.property("cluster_port", cluster.port.as_ref());
+    draft.properties("cluster_seeds", cluster.seeds.as_ref());
+    draft.property("node_name", cluster.node_name.as_ref());
+    draft.property("cluster_bind_addr", cluster.bind_addr.as_ref());
+    draft.property("cluster_advertise_addr", cluster.advertise_addr.as_ref());
+    draft.property("discovery_port", cluster.discovery_port.as_ref());
+    draft.property("cluster_label", cluster.label.as_ref());
+    draft.properties("cluster_networks", cluster.networks.as_ref());
+    draft.properties("cluster_allowed_zones", cluster.allowed_zones.as_ref());
+    draft.property("cluster_dead_hold", cluster.dead_hold.as_ref());
+    draft.property("cluster_leave_hold", cluster.leave_hold.as_ref());
+    draft.property("cluster_max_records", cluster.max_records.as_ref());
+    draft.property("cluster_secret_file", cluster.secret_file.as_ref());
 }
 
 /// Writes the words of `traefik-externals`.
 fn traefik_externals(draft: &mut Draft<'_, '_>, traefik: &tree::TraefikExternals) {
     draft.property("directory", traefik.directory.as_ref());
+    draft.property("env_file", traefik.env_file.as_ref());
     draft.properties("host_ip", traefik.host_ip.as_ref());
     draft.property("ttl", traefik.ttl.as_ref());
     draft.fallthrough(traefik.fallthrough.as_ref());

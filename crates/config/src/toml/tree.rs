@@ -186,6 +186,8 @@ tables! {
         host_ip: Values,
         /// Labels that hold names.
         labels: Values,
+        /// Whether the rules of Traefik's routers hold names.
+        traefik_labels: Flag,
         /// TTL in seconds.
         ttl: Value,
         /// Which unknown names go on.
@@ -218,14 +220,32 @@ tables! {
         node_name: Value,
         /// Address to bind.
         bind_addr: Value,
+        /// Address that others reach this member by.
+        advertise_addr: Value,
         /// Port of discovery.
         discovery_port: Value,
+        /// Label that keeps clusters apart.
+        label: Value,
+        /// Networks that members may have their addresses in.
+        networks: Values,
+        /// Zones that the names of other members must be in.
+        allowed_zones: Values,
+        /// How long the records of a member that failed are kept.
+        dead_hold: Value,
+        /// How long others keep this member's records after it left.
+        leave_hold: Value,
+        /// Records one member may have.
+        max_records: Value,
+        /// File that holds the secrets.
+        secret_file: Value,
     }
 
     /// `[server.traefik-externals]`.
     TraefikExternals {
         /// Directory of the files.
         directory: Value,
+        /// File of variables for templates.
+        env_file: Value,
         /// Where the names point.
         host_ip: Values,
         /// TTL in seconds.

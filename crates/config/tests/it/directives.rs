@@ -72,8 +72,9 @@ const ACCEPTED: &[&str] = &[
     "loadbalance weighted /etc/weights { reload 10s }",
     "whoami",
     "any",
+    "loop",
     "debug",
-    "traefik-externals { directory D ; host_ip 1.2.3.4 ; ttl 60 ; fallthrough }",
+    "traefik-externals { directory D ; env_file F ; host_ip 1.2.3.4 2001:db8::1 ; ttl 60 ; fallthrough }",
 ];
 
 /// Stanzas that are refused, and what the error has in it.
@@ -234,6 +235,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("whoami { x }", "unknown property 'x'"),
     ("any x", "Wrong argument count"),
+    ("loop x", "Wrong argument count"),
     ("debug x", "Wrong argument count"),
     (
         "traefik-externals { directory D }",
@@ -244,6 +246,7 @@ const REFUSED: &[(&str, &str)] = &[
         "traefik-externals { host_ip 1.2.3.4 ; ttl x }",
         "invalid ttl: x",
     ),
+    ("traefik-externals { env_file }", "Wrong argument count"),
     (
         "traefik-externals { host_ip 1.2.3.4 ; tttl 5 }",
         "unknown property 'tttl' (did you mean 'ttl'?)",
@@ -504,10 +507,9 @@ fn of_repeated_directives_the_last_counts_where_coredns_has_it_so() {
 }
 
 #[test]
-fn traefik_externals_is_accepted_without_effect() {
-    let text = in_root("traefik-externals { host_ip 0.0.0.0 ; fallthrough }");
+fn arguments_of_traefik_externals_are_told_to_have_no_effect() {
     assert_warned(
-        &text,
-        &["Corefile:2:1 - Warning: directive 'traefik-externals' is not supported yet"],
+        &in_root("traefik-externals example.org { host_ip 192.0.2.1 }"),
+        &["argument 'example.org' has no effect: traefik-externals takes none"],
     );
 }

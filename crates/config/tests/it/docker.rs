@@ -29,7 +29,8 @@ fn in_environment(variables: &[(&str, &str)]) -> Result<DockerCluster, String> {
 fn an_empty_block_has_every_default() {
     let docker = in_environment(&[]).expect("accepted");
     assert!(docker.endpoints.is_empty() && docker.host.addresses.is_empty());
-    assert!(docker.host.detect && docker.reverse && !docker.healthy_only);
+    assert!(docker.host.detect && docker.reverse);
+    assert!(!docker.healthy_only && !docker.traefik_labels);
     assert_eq!(docker.labels, ["coredns.host.name", "joyride.host.name"]);
     assert_eq!(
         (docker.ttl, docker.negative_ttl, docker.max_names),
@@ -53,7 +54,7 @@ fn every_property_is_kept() {
     let block = stanza(
         "docker-cluster { docker_socket unix:///a.sock tcp://b:2375 ; docker_socket /c.sock ; \
          host_ip 192.0.2.1 2001:db8::1 ; label a b ; label c ; ttl 0 ; fallthrough example.org ; \
-         unknown_action Refused ; linger 10s ; healthy_only ; no_reverse ; negative_ttl 5 ; \
+         unknown_action Refused ; linger 10s ; healthy_only ; traefik_labels ; no_reverse ; negative_ttl 5 ; \
          max_names 10000 ; cluster_enabled no ; cluster_port 7 ; cluster_seeds x:1,y ; \
          node_name n ; cluster_bind_addr 192.0.2.3 ; discovery_port 0 }",
     );
@@ -73,7 +74,7 @@ fn every_property_is_kept() {
         (0, 5, 10_000)
     );
     assert_eq!(docker.unknown_action, UnknownAction::Refused);
-    assert!(docker.healthy_only && !docker.reverse);
+    assert!(docker.healthy_only && docker.traefik_labels && !docker.reverse);
     assert_eq!(
         (docker.cluster.port, docker.cluster.discovery_port),
         (7, 8889)
@@ -195,7 +196,7 @@ fn the_environment_beats_the_file() {
     );
     assert_eq!(docker.cluster.seeds.len(), 2);
     assert_eq!(docker.cluster.node_name.as_deref(), Some("node1"));
-    assert!(docker.cluster.secret.is_some());
+    assert_eq!(docker.cluster.secrets.len(), 1);
 }
 
 #[test]
@@ -310,13 +311,7 @@ fn the_version_address_may_be_a_port_alone() {
 }
 
 #[test]
-fn clustering_and_arguments_are_told_to_have_no_effect() {
-    assert_warned(
-        &in_root("docker-cluster { cluster_enabled true }"),
-        &[
-            "Corefile:2:1 - Warning: clustering is not supported yet: this node serves its own containers only",
-        ],
-    );
+fn arguments_are_told_to_have_no_effect() {
     assert_warned(
         &in_root("docker-cluster example.org"),
         &["argument 'example.org' has no effect"],
@@ -330,6 +325,7 @@ fn traefik_externals_follows_its_variables() {
         ("HOSTIP", "192.0.2.1"),
         ("TRAEFIK_EXTERNALS_ENABLED", "No"),
         ("TRAEFIK_EXTERNALS_DIRECTORY", "/b"),
+        ("TRAEFIK_EXTERNALS_ENV_FILE", "/c"),
         ("TRAEFIK_EXTERNALS_TTL", "bad"),
     ];
     let loaded = load_with(text, &variables).expect("accepted");
@@ -343,10 +339,15 @@ fn traefik_externals_follows_its_variables() {
     let traefik = traefik.expect("traefik-externals");
     assert_eq!((traefik.enabled, traefik.ttl), (false, 60));
     assert_eq!(traefik.directory, std::path::Path::new("/b"));
-    assert!(
-        loaded
-            .warnings
-            .iter()
-            .any(|w| w.message.contains("TRAEFIK_EXTERNALS_TTL"))
+    assert_eq!(
+        traefik.env_file.as_deref(),
+        Some(std::path::Path::new("/c"))
     );
+    for expected in [
+        "invalid TRAEFIK_EXTERNALS_TTL env var: bad",
+        "TRAEFIK_EXTERNALS_ENABLED is off",
+    ] {
+        let mut warnings = loaded.warnings.iter();
+        assert!(warnings.any(|w| w.message.contains(expected)), "{expected}");
+    }
 }

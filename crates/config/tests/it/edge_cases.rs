@@ -314,7 +314,7 @@ fn every_directive_name_of_coredns_is_known() {
     let names = "root metadata geoip cancel proxyproto quic grpc_server https https3 timeouts \
         multisocket nsid bufsize trace pprof shed dnstap local dns64 chaos tsig rewrite autopath \
         acl header dnssec tls minimal template transfer route53 azure clouddns k8s_external \
-        kubernetes file auto secondary etcd loop grpc erratic on sign view nomad";
+        kubernetes file auto secondary etcd grpc erratic on sign view nomad";
     for name in names.split_whitespace() {
         assert_refused(
             &format!(". {{\n {name} x y {{\n a b\n }}\n}}"),

@@ -179,7 +179,7 @@ fn hosts() {
 #[test]
 fn docker_cluster_and_traefik_externals() {
     assert_twins(
-        ". {\n docker-cluster {\n docker_socket unix:///a tcp://b:1\n host_ip 192.0.2.1 2001:db8::1\n label a b\n ttl 5\n fallthrough\n unknown_action refused\n linger 1s\n healthy_only\n no_reverse\n negative_ttl 3\n max_names 7\n cluster_enabled true\n cluster_port 7000\n cluster_seeds x:1 y:2\n node_name n\n cluster_bind_addr 192.0.2.9\n discovery_port 9\n }\n traefik-externals {\n directory /d\n host_ip 192.0.2.1\n ttl 3\n fallthrough example.org\n }\n}\n.:54 {\n docker-cluster\n}",
+        ". {\n docker-cluster {\n docker_socket unix:///a tcp://b:1\n host_ip 192.0.2.1 2001:db8::1\n label a b\n traefik_labels\n ttl 5\n fallthrough\n unknown_action refused\n linger 1s\n healthy_only\n no_reverse\n negative_ttl 3\n max_names 7\n cluster_enabled true\n cluster_port 7000\n cluster_seeds x:1 y:2\n node_name n\n cluster_bind_addr 192.0.2.9\n cluster_advertise_addr 192.0.2.8:7\n discovery_port 9\n cluster_label home\n cluster_networks 192.0.2.0/24 2001:db8::1\n cluster_allowed_zones example.org\n cluster_dead_hold 1s\n cluster_leave_hold 2s\n cluster_max_records 9\n }\n traefik-externals {\n directory /d\n env_file /e\n host_ip 192.0.2.1\n ttl 3\n fallthrough example.org\n }\n}\n.:54 {\n docker-cluster\n}",
         r#"
         [[server]]
         zones = ["."]
@@ -188,6 +188,7 @@ fn docker_cluster_and_traefik_externals() {
         docker-socket = ["unix:///a", "tcp://b:1"]
         host-ip = ["192.0.2.1", "2001:db8::1"]
         labels = ["a", "b"]
+        traefik-labels = true
         ttl = 5
         fallthrough = true
         unknown-action = "refused"
@@ -203,10 +204,18 @@ fn docker_cluster_and_traefik_externals() {
         seeds = ["x:1", "y:2"]
         node-name = "n"
         bind-addr = "192.0.2.9"
+        advertise-addr = "192.0.2.8:7"
         discovery-port = 9
+        label = "home"
+        networks = ["192.0.2.0/24", "2001:db8::1"]
+        allowed-zones = "example.org"
+        dead-hold = "1s"
+        leave-hold = "2s"
+        max-records = 9
 
         [server.traefik-externals]
         directory = "/d"
+        env-file = "/e"
         host-ip = "192.0.2.1"
         ttl = 3
         fallthrough = ["example.org"]
@@ -320,6 +329,10 @@ fn mistakes_in_toml_have_their_place() {
         (
             "[[server]]\nzones = [\".\"]\n[[server.forward]]\nfrom = \".\"\n",
             "plugin/forward: portolan.toml:",
+        ),
+        (
+            "[[server]]\nzones = [\".\"]\n[server.docker-cluster.cluster]\nsecret-file = \"/nowhere\"\n",
+            "plugin/docker-cluster: portolan.toml:4:15 - Error during parsing: invalid cluster_secret_file: /nowhere: cannot read it",
         ),
         (
             "[[server]]\nzones = [\".\"]\nbogus = 1\n",

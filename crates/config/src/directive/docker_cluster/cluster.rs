@@ -1,15 +1,19 @@
 //! The `cluster_…` properties of `docker-cluster`.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use portolan_proto::Name;
 
 use crate::address::split_host_port;
 use crate::diagnostic::ConfigError;
-use crate::position::Position;
-use crate::scope::Scope;
+use crate::directive::docker_cluster::secret::ClusterSecret;
+use crate::directive::docker_cluster::values;
+use crate::token::Token;
 use crate::words::Words;
-use crate::words::parse_integer;
+use crate::words::is_true;
 
 /// Sharing names with other servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +28,28 @@ pub struct Cluster {
     pub node_name: Option<String>,
     /// Address to bind. Default `0.0.0.0`.
     pub bind_address: IpAddr,
+    /// Address that others reach this member by. Default found out.
+    pub advertise: Option<ClusterAddress>,
     /// UDP port of discovery. Default 8889.
     pub discovery_port: u16,
-    /// Key that encrypts what members say, from `CLUSTER_SECRET` only.
-    pub secret: Option<ClusterSecret>,
+    /// Label that keeps clusters apart, 128 octets of printable ASCII at
+    /// most. Not secret. Default empty.
+    pub label: String,
+    /// Networks that members may have their addresses in. Empty for any.
+    pub networks: Vec<IpNet>,
+    /// Zones that the names of other members must be in. Empty for any.
+    pub allowed_zones: Vec<Name>,
+    /// How long the records of a member that failed are kept, 24 h at most.
+    /// Default not at all.
+    pub dead_hold: Duration,
+    /// How long others keep this member's records after it left, 60 s at
+    /// most. Default 400 ms.
+    pub leave_hold: Duration,
+    /// So many records may one member have, 1..=1000000. Default 65536.
+    pub max_records: usize,
+    /// What members encrypt with: the first encrypts, each decrypts. Empty
+    /// for plaintext.
+    pub secrets: Vec<ClusterSecret>,
 }
 
 /// A member to join.
@@ -39,9 +61,14 @@ pub struct ClusterSeed {
     pub port: Option<u16>,
 }
 
-/// A key of 16, 24 or 32 octets. Not shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ClusterSecret(Vec<u8>);
+/// An address that others reach this member by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterAddress {
+    /// The address; not unspecified, multicast or broadcast.
+    pub address: IpAddr,
+    /// Port; `None` for the cluster's own.
+    pub port: Option<u16>,
+}
 
 // === impl Cluster ===
 
@@ -53,8 +80,15 @@ impl Default for Cluster {
             seeds: Vec::new(),
             node_name: None,
             bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            advertise: None,
             discovery_port: DISCOVERY_PORT,
-            secret: None,
+            label: String::new(),
+            networks: Vec::new(),
+            allowed_zones: Vec::new(),
+            dead_hold: Duration::ZERO,
+            leave_hold: Duration::from_millis(400),
+            max_records: 65_536,
+            secrets: Vec::new(),
         }
     }
 }
@@ -63,7 +97,7 @@ impl Default for Cluster {
 
 impl ClusterSeed {
     /// Reads `host`, `host:port` or `[v6]:port`.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         if text.parse::<IpAddr>().is_ok() {
             return Some(Self {
                 host: text.to_owned(),
@@ -83,68 +117,39 @@ impl ClusterSeed {
     }
 }
 
-// === impl ClusterSecret ===
-
-impl ClusterSecret {
-    /// Takes a key, if it has the length of one.
-    pub(super) fn new(text: &str) -> Option<Self> {
-        [16, 24, 32]
-            .contains(&text.len())
-            .then(|| Self(text.as_bytes().to_vec()))
-    }
-
-    /// The octets of the key.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ClusterSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClusterSecret(…)")
-    }
-}
-
 /// Reads a `cluster_…` property, or refuses one that nobody knows.
 pub(super) fn read_property(
     words: &mut Words<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ConfigError> {
-    let property = words.current();
-    match property.text.as_str() {
+    match words.current().text.as_str() {
         "cluster_enabled" => cluster.enabled = is_true(&words.expect()?.text),
-        "cluster_port" => {
-            let token = words.expect()?;
-            cluster.port = parse_port(&token.text)
-                .map_err(|problem| words.error(problem.text("cluster_port", &token.text)))?;
+        "cluster_port" => cluster.port = read(words, values::port)?,
+        "cluster_seeds" => cluster.seeds.extend(read_list(words, values::seeds)?),
+        "node_name" => cluster.node_name = Some(read(words, values::node_name)?),
+        "cluster_bind_addr" => cluster.bind_address = read(words, values::bind_address)?,
+        "cluster_advertise_addr" => {
+            cluster.advertise = Some(read(words, values::advertise_address)?);
         }
-        "cluster_seeds" => {
-            for token in words.some()? {
-                let seeds = parse_seeds(&token.text).map_err(|seed| {
-                    words.error_at(token, format!("invalid cluster_seeds: {seed} (host:port)"))
-                })?;
-                cluster.seeds.extend(seeds);
-            }
+        "discovery_port" => cluster.discovery_port = read(words, values::discovery_port)?,
+        "cluster_label" => cluster.label = read(words, values::label)?,
+        "cluster_networks" => cluster.networks.extend(read_list(words, values::networks)?),
+        "cluster_allowed_zones" => {
+            let zones = read_list(words, values::zones)?;
+            cluster.allowed_zones.extend(zones);
         }
-        "node_name" => cluster.node_name = Some(words.expect()?.text.clone()),
-        "cluster_bind_addr" => {
-            let token = words.expect()?;
-            cluster.bind_address = token.text.parse().map_err(|_| {
-                words.error(format!(
-                    "invalid cluster_bind_addr: {} (an address)",
-                    token.text
-                ))
-            })?;
+        "cluster_dead_hold" => {
+            cluster.dead_hold = read(words, values::dead_hold)?;
         }
-        "discovery_port" => {
-            let token = words.expect()?;
-            cluster.discovery_port = parse_discovery_port(&token.text)
-                .ok_or_else(|| words.error(format!("invalid discovery_port: {}", token.text)))?;
+        "cluster_leave_hold" => {
+            cluster.leave_hold = read(words, values::leave_hold)?;
         }
+        "cluster_max_records" => cluster.max_records = read(words, values::max_records)?,
         "cluster_secret" => {
             return Err(words.error(
                 "cluster_secret does not belong in a file: \
-                 set the environment variable CLUSTER_SECRET",
+                 set the environment variable CLUSTER_SECRET, or name a file in \
+                 cluster_secret_file",
             ));
         }
         _ => return Err(words.unknown_property(PROPERTIES)),
@@ -152,75 +157,49 @@ pub(super) fn read_property(
     words.end()
 }
 
-/// Checks what only the whole tells.
-pub(super) fn check(scope: &mut Scope<'_>, position: &Position, cluster: &Cluster) {
-    if cluster.enabled {
-        scope.sink.warn(
-            position,
-            "clustering is not supported yet: this node serves its own containers only",
-        );
+/// Reads `PATH`. The file is read later, if the environment has no secret.
+pub(super) fn read_secret_file(words: &mut Words<'_>) -> Result<Token, ConfigError> {
+    let token = words.expect()?.clone();
+    words.end()?;
+    Ok(token)
+}
+
+/// Reads the value of a property.
+fn read<T>(
+    words: &mut Words<'_>,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<T, ConfigError> {
+    let property = words.current();
+    let token = words.expect()?;
+    parse(&token.text)
+        .map_err(|problem| words.error(format!("invalid {}: {problem}", property.text)))
+}
+
+/// Reads the values of a property, each of which may be a list.
+fn read_list<T>(
+    words: &mut Words<'_>,
+    parse: impl Fn(&str) -> Result<Vec<T>, String>,
+) -> Result<Vec<T>, ConfigError> {
+    let property = words.current();
+    let mut items = Vec::new();
+    for token in words.some()? {
+        let more = parse(&token.text).map_err(|problem| {
+            words.error_at(token, format!("invalid {}: {problem}", property.text))
+        })?;
+        items.extend(more);
     }
-}
-
-/// Why a text is no port.
-pub(super) enum PortProblem {
-    /// Not a number.
-    NotNumber,
-    /// Not within 1..=65535.
-    OutOfRange,
-}
-
-impl PortProblem {
-    /// The message.
-    pub(super) fn text(&self, what: &str, text: &str) -> String {
-        match self {
-            Self::NotNumber => format!("invalid {what}: {text}"),
-            Self::OutOfRange => {
-                format!("invalid {what}: cluster port must be between 1 and 65535, got {text}")
-            }
-        }
-    }
-}
-
-/// The membership port a text says.
-pub(super) fn parse_port(text: &str) -> Result<u16, PortProblem> {
-    let number = parse_integer(text).ok_or(PortProblem::NotNumber)?;
-    u16::try_from(number)
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or(PortProblem::OutOfRange)
-}
-
-/// The discovery port a text says; 0 is the default.
-pub(super) fn parse_discovery_port(text: &str) -> Option<u16> {
-    let port = u16::try_from(parse_integer(text)?).ok()?;
-    Some(if port == 0 { DISCOVERY_PORT } else { port })
-}
-
-/// The members of a list with commas; the first that is none is the error.
-pub(super) fn parse_seeds(text: &str) -> Result<Vec<ClusterSeed>, &str> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|seed| !seed.is_empty())
-        .map(|seed| ClusterSeed::parse(seed).ok_or(seed))
-        .collect()
-}
-
-/// Whether a text says yes, as Joyride reads it; anything else says no.
-pub(super) fn is_true(text: &str) -> bool {
-    ["true", "1", "yes"]
-        .iter()
-        .any(|yes| text.eq_ignore_ascii_case(yes))
+    Ok(items)
 }
 
 /// The port of discovery where none is given.
-const DISCOVERY_PORT: u16 = 8889;
+pub(super) const DISCOVERY_PORT: u16 = 8889;
 
 /// The properties of `docker-cluster`, for suggestions.
 const PROPERTIES: &[&str] = &[
     "docker_socket",
     "host_ip",
     "label",
+    "traefik_labels",
     "ttl",
     "fallthrough",
     "unknown_action",
@@ -234,46 +213,13 @@ const PROPERTIES: &[&str] = &[
     "cluster_seeds",
     "node_name",
     "cluster_bind_addr",
+    "cluster_advertise_addr",
     "discovery_port",
+    "cluster_label",
+    "cluster_networks",
+    "cluster_allowed_zones",
+    "cluster_dead_hold",
+    "cluster_leave_hold",
+    "cluster_max_records",
+    "cluster_secret_file",
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seeds_are_hosts_with_an_optional_port() {
-        let seed = |host: &str, port| ClusterSeed {
-            host: host.to_owned(),
-            port,
-        };
-        assert_eq!(
-            parse_seeds("192.0.2.1:7946, node2:1,, node3 ,[2001:db8::1]:7,2001:db8::2"),
-            Ok(vec![
-                seed("192.0.2.1", Some(7946)),
-                seed("node2", Some(1)),
-                seed("node3", None),
-                seed("2001:db8::1", Some(7)),
-                seed("2001:db8::2", None),
-            ])
-        );
-        for bad in [
-            "node:0",
-            "node:port",
-            "node:99999",
-            "tcp://node:1",
-            "a:b:c",
-            ":1",
-        ] {
-            assert_eq!(parse_seeds(bad), Err(bad));
-        }
-    }
-
-    #[test]
-    fn a_secret_has_the_length_of_a_key_and_is_not_shown() {
-        assert!(ClusterSecret::new("your-shared-secret-key").is_none());
-        let secret = ClusterSecret::new("0123456789abcdef").expect("a key");
-        assert!(!format!("{secret:?}").contains("0123"));
-        assert_eq!(secret.as_bytes(), b"0123456789abcdef");
-    }
-}

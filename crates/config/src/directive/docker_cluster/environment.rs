@@ -1,18 +1,20 @@
 //! The environment variables of `docker-cluster`. They beat the file; an
 //! empty one counts as not set.
 
+use portolan_proto::Name;
+
 use crate::directive::docker_cluster::DockerCluster;
 use crate::directive::docker_cluster::DockerEndpoint;
 use crate::directive::docker_cluster::HostAddresses;
 use crate::directive::docker_cluster::bad_endpoint;
-use crate::directive::docker_cluster::cluster;
 use crate::directive::docker_cluster::cluster::Cluster;
-use crate::directive::docker_cluster::cluster::ClusterSecret;
-use crate::directive::docker_cluster::cluster::is_true;
+use crate::directive::docker_cluster::values;
+use crate::directive::docker_cluster::values::list;
 use crate::directive::unknown_action::UnknownAction;
 use crate::directive::unknown_action::VALID_ACTIONS;
 use crate::position::Position;
 use crate::scope::Scope;
+use crate::words::is_true;
 
 /// Applies every variable. What is wrong names the variable and stands at the
 /// directive it would have changed.
@@ -39,7 +41,27 @@ pub(super) fn apply(scope: &mut Scope<'_>, position: &Position, docker: &mut Doc
             ),
         }
     }
+    apply_host_name(scope, position, docker);
     apply_cluster(scope, position, &mut docker.cluster);
+}
+
+/// Applies the name of the host, which Joyride 1 published when told to.
+fn apply_host_name(scope: &mut Scope<'_>, position: &Position, docker: &mut DockerCluster) {
+    let Some(text) = scope.variable("JOYRIDE_HOSTNAME") else {
+        return;
+    };
+    let entry = scope.variable("JOYRIDE_HOSTNAME_DNS_ENTRY");
+    if !entry.is_some_and(|value| is_true(&value)) {
+        return;
+    }
+    match Name::from_ascii_or_idn(&text) {
+        Ok(name) if !name.is_root() && !name.is_wildcard() => docker.host_name = Some(name),
+        // It is no reason to serve nothing at all.
+        _ => scope.sink.warn(
+            position,
+            format!("invalid JOYRIDE_HOSTNAME env var: {text}: it has no effect"),
+        ),
+    }
 }
 
 /// What `HOSTIP` says, if it is set.
@@ -78,59 +100,68 @@ fn apply_legacy(scope: &mut Scope<'_>, position: &Position, docker: &mut DockerC
     }
 }
 
-/// Applies the variables of the cluster. They are checked also when there is
-/// no cluster.
+/// Applies the variables of the cluster, the secret apart. They are checked
+/// also when there is no cluster.
 fn apply_cluster(scope: &mut Scope<'_>, position: &Position, into: &mut Cluster) {
     if let Some(value) = scope.variable("CLUSTER_ENABLED") {
         into.enabled = is_true(&value);
     }
-    if let Some(value) = scope.variable("CLUSTER_PORT") {
-        match cluster::parse_port(&value) {
-            Ok(port) => into.port = port,
-            Err(problem) => scope.error_in(position, problem.text("CLUSTER_PORT env var", &value)),
-        }
-    }
-    if let Some(value) = scope.variable("CLUSTER_SEEDS") {
-        match cluster::parse_seeds(&value) {
-            Ok(seeds) => into.seeds = seeds,
-            Err(seed) => scope.error_in(
-                position,
-                format!("invalid CLUSTER_SEEDS env var: {seed} (host:port)"),
-            ),
-        }
-    }
-    if let Some(value) = scope.variable("NODE_NAME") {
-        into.node_name = Some(value);
-    }
-    if let Some(value) = scope.variable("CLUSTER_BIND_ADDR") {
-        match value.parse() {
-            Ok(address) => into.bind_address = address,
-            Err(_) => scope.error_in(
-                position,
-                format!("invalid CLUSTER_BIND_ADDR env var: {value} (an address)"),
-            ),
-        }
-    }
-    if let Some(value) = scope.variable("DISCOVERY_PORT") {
-        match cluster::parse_discovery_port(&value) {
-            Some(port) => into.discovery_port = port,
-            None => scope.error_in(position, format!("invalid DISCOVERY_PORT env var: {value}")),
-        }
-    }
-    if let Some(value) = scope.variable("CLUSTER_SECRET") {
-        into.secret = ClusterSecret::new(&value);
-        if into.secret.is_none() {
-            // The value itself must not reach a log.
-            let length = value.len();
-            let rule = format!("{length} octets long, must be 16, 24 or 32");
-            scope.error_in(position, format!("invalid CLUSTER_SECRET env var: {rule}"));
-        }
-    }
+    let mut set = Setter { scope, position };
+    set.put("NODE_NAME", &mut into.node_name, |value| {
+        values::node_name(value).map(Some)
+    });
+    set.put("CLUSTER_PORT", &mut into.port, values::port);
+    set.put("CLUSTER_SEEDS", &mut into.seeds, values::seeds);
+    set.put(
+        "CLUSTER_BIND_ADDR",
+        &mut into.bind_address,
+        values::bind_address,
+    );
+    set.put("CLUSTER_ADVERTISE_ADDR", &mut into.advertise, |value| {
+        values::advertise_address(value).map(Some)
+    });
+    set.put(
+        "DISCOVERY_PORT",
+        &mut into.discovery_port,
+        values::discovery_port,
+    );
+    set.put("CLUSTER_LABEL", &mut into.label, values::label);
+    set.put("CLUSTER_NETWORKS", &mut into.networks, values::networks);
+    set.put(
+        "CLUSTER_ALLOWED_ZONES",
+        &mut into.allowed_zones,
+        values::zones,
+    );
+    set.put("CLUSTER_DEAD_HOLD", &mut into.dead_hold, values::dead_hold);
+    set.put(
+        "CLUSTER_LEAVE_HOLD",
+        &mut into.leave_hold,
+        values::leave_hold,
+    );
 }
 
-/// The items of a list with commas or white space.
-fn list(value: &str) -> impl Iterator<Item = &str> {
-    value
-        .split(|c: char| c == ',' || c.is_whitespace())
-        .filter(|item| !item.is_empty())
+/// Puts variables in the place of what the file says.
+struct Setter<'s, 'a> {
+    /// The surroundings of the directive.
+    scope: &'s mut Scope<'a>,
+    /// Where mistakes stand.
+    position: &'s Position,
+}
+
+// === impl Setter ===
+
+impl Setter<'_, '_> {
+    /// Reads a variable, if it is set.
+    fn put<T>(&mut self, name: &str, into: &mut T, parse: impl FnOnce(&str) -> Result<T, String>) {
+        let Some(value) = self.scope.variable(name) else {
+            return;
+        };
+        match parse(&value) {
+            Ok(parsed) => *into = parsed,
+            Err(problem) => {
+                let message = format!("invalid {name} env var: {problem}");
+                self.scope.error_in(self.position, message);
+            }
+        }
+    }
 }

@@ -74,6 +74,8 @@ fn flag<'f>(forward: &'f mut Forward, property: &str) -> Option<&'f mut bool> {
     Some(match property {
         "force_tcp" => &mut forward.force_tcp,
         "prefer_udp" => &mut forward.prefer_udp,
+        "case_randomization" => &mut forward.case_randomization,
+        "forward_special_names" => &mut forward.forward_special_names,
         "next_on_nodata" => &mut forward.next_on_nodata,
         "failfast_all_unhealthy_upstreams" => &mut forward.failfast,
         _ => return None,
@@ -155,9 +157,10 @@ fn read_policy(words: &mut Words<'_>) -> Result<ForwardPolicy, ConfigError> {
         "random" => ForwardPolicy::Random,
         "round_robin" => ForwardPolicy::RoundRobin,
         "sequential" => ForwardPolicy::Sequential,
+        "fastest" => ForwardPolicy::Fastest,
         other => {
             return Err(words.error(format!(
-                "unknown policy '{other}' (valid: random, round_robin, sequential)"
+                "unknown policy '{other}' (valid: random, round_robin, sequential, fastest)"
             )));
         }
     })
@@ -234,6 +237,8 @@ const PROPERTIES: &[&str] = &[
     "except",
     "force_tcp",
     "prefer_udp",
+    "case_randomization",
+    "forward_special_names",
     "expire",
     "max_age",
     "max_idle_conns",
