@@ -25,12 +25,26 @@ pub(crate) enum Listing {
         /// Whether this is all. A file that is missing from an incomplete
         /// listing may exist all the same.
         complete: bool,
+        /// Whether there are more files than a selection takes.
+        truncated: bool,
     },
     /// Nothing: the file, the directory or what a pattern begins with is not
     /// there.
     Missing,
     /// It is there and cannot be looked into.
     Unreadable(io::Error),
+}
+
+/// Which members of a directory, or matches of a pattern, count as files of
+/// it. A path that is a file counts whatever its name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Selection {
+    /// Names have to have one of these extensions; none at all admits any.
+    pub(crate) extensions: &'static [&'static str],
+    /// Names that do not count.
+    pub(crate) excluded: &'static [&'static str],
+    /// How many count at most; the first by name.
+    pub(crate) max_files: usize,
 }
 
 /// A file that was found.
@@ -57,17 +71,18 @@ pub(crate) struct Stamp {
 }
 
 /// Lists what a path stands for.
-pub(crate) fn list(path: &str) -> Listing {
+pub(crate) fn list(path: &str, selection: &Selection) -> Listing {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => list_directory(path),
+        Ok(metadata) if metadata.is_dir() => list_directory(path, selection),
         Ok(metadata) => Listing::Files {
             found: vec![Found {
                 path: path.into(),
                 stamp: Stamp::of(&metadata),
             }],
             complete: true,
+            truncated: false,
         },
-        Err(error) if is_absent(&error) && is_pattern(path) => list_matches(path),
+        Err(error) if is_absent(&error) && is_pattern(path) => list_matches(path, selection),
         Err(error) if is_absent(&error) => Listing::Missing,
         Err(error) => Listing::Unreadable(error),
     }
@@ -98,6 +113,22 @@ pub(crate) const MATCHING: glob::MatchOptions = glob::MatchOptions {
     require_literal_leading_dot: true,
 };
 
+// === impl Selection ===
+
+impl Selection {
+    /// Whether a name is that of a file that counts.
+    fn admits(&self, name: &OsStr) -> bool {
+        let Some(name) = name.to_str().filter(|name| !is_passed_over(name)) else {
+            return false;
+        };
+        let has_extension = self.extensions.is_empty()
+            || name
+                .rsplit_once('.')
+                .is_some_and(|(_, extension)| self.extensions.contains(&extension));
+        has_extension && !self.excluded.contains(&name)
+    }
+}
+
 // === impl Stamp ===
 
 impl Stamp {
@@ -116,7 +147,7 @@ impl Stamp {
 }
 
 /// Lists the files of a directory, not of those within.
-fn list_directory(path: &str) -> Listing {
+fn list_directory(path: &str, selection: &Selection) -> Listing {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if is_absent(&error) => return Listing::Missing,
@@ -130,11 +161,11 @@ fn list_directory(path: &str) -> Listing {
             Err(_) => complete = false,
         }
     }
-    members(candidates, complete)
+    members(candidates, complete, selection)
 }
 
 /// Lists the files that match a pattern.
-fn list_matches(path: &str) -> Listing {
+fn list_matches(path: &str, selection: &Selection) -> Listing {
     if let Err(error) = fs::metadata(pattern_base(path)) {
         return if is_absent(&error) {
             Listing::Missing
@@ -156,14 +187,15 @@ fn list_matches(path: &str) -> Listing {
             Err(_) => complete = false,
         }
     }
-    members(candidates, complete)
+    members(candidates, complete, selection)
 }
 
 /// Keeps the files among the members of a directory or the matches of a
 /// pattern.
-fn members(mut candidates: Vec<PathBuf>, mut complete: bool) -> Listing {
-    candidates.retain(|path| path.file_name().is_some_and(|name| !is_passed_over(name)));
+fn members(mut candidates: Vec<PathBuf>, mut complete: bool, selection: &Selection) -> Listing {
+    candidates.retain(|path| path.file_name().is_some_and(|name| selection.admits(name)));
     candidates.sort_unstable();
+    let mut truncated = false;
     let mut found = Vec::new();
     for path in candidates {
         // A path that is no text cannot be shown, configured or told apart in
@@ -177,8 +209,9 @@ fn members(mut candidates: Vec<PathBuf>, mut complete: bool) -> Listing {
             Err(error) if is_absent(&error) => continue,
             Err(error) => Err(error),
         };
-        if found.len() == MAX_FILES {
+        if found.len() == selection.max_files {
             complete = false;
+            truncated = true;
             break;
         }
         found.push(Found {
@@ -186,15 +219,16 @@ fn members(mut candidates: Vec<PathBuf>, mut complete: bool) -> Listing {
             stamp,
         });
     }
-    Listing::Files { found, complete }
+    Listing::Files {
+        found,
+        complete,
+        truncated,
+    }
 }
 
 /// Whether a name is that of a hidden file, an editor's backup or a package
 /// manager's left-over.
-fn is_passed_over(name: &OsStr) -> bool {
-    let Some(name) = name.to_str() else {
-        return true;
-    };
+fn is_passed_over(name: &str) -> bool {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     name.starts_with('.')
         || name.ends_with('~')
@@ -209,8 +243,15 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// Files that one directory or pattern stands for at most; the first by name.
-pub const MAX_FILES: usize = 4096;
+#[cfg(test)]
+impl Selection {
+    /// Any name.
+    pub(crate) const ANY: Self = Self {
+        extensions: &[],
+        excluded: &[],
+        max_files: 16,
+    };
+}
 
 #[cfg(test)]
 mod tests {
@@ -262,6 +303,34 @@ mod tests {
     }
 
     #[test]
+    fn a_selection_takes_the_first_names_with_its_extensions() {
+        let dir = TempDir::new().unwrap();
+        for name in [
+            "b.yml",
+            "a.toml",
+            "c.yml",
+            "d.yml",
+            "yml",
+            "a.json",
+            "c.yml.old",
+        ] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let selection = Selection {
+            extensions: &["yml", "toml"],
+            excluded: &["b.yml"],
+            max_files: 9,
+        };
+        let path = dir.path().to_str().unwrap();
+        assert_eq!(selected(path, selection), ["a.toml", "c.yml", "d.yml"]);
+        let few = Selection {
+            max_files: 2,
+            ..selection
+        };
+        assert_eq!(selected(path, few), ["a.toml", "c.yml"]);
+    }
+
+    #[test]
     fn a_file_whose_name_looks_like_a_pattern_is_that_file() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("what?");
@@ -276,13 +345,16 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         for tail in ["none", "none/hosts", "file/hosts", "none/*.hosts"] {
             let path = format!("{}/{tail}", dir.path().display());
-            assert!(matches!(list(&path), Listing::Missing), "{tail}");
+            assert!(
+                matches!(list(&path, &Selection::ANY), Listing::Missing),
+                "{tail}"
+            );
         }
     }
 
     #[test]
     fn a_path_that_is_no_regular_file_says_so() {
-        let Listing::Files { found, .. } = list("/dev/null") else {
+        let Listing::Files { found, .. } = list("/dev/null", &Selection::ANY) else {
             panic!("a device is there");
         };
         assert!(found.first().unwrap().stamp.is_err());
@@ -302,10 +374,20 @@ mod tests {
     }
 
     fn names(path: &str) -> Vec<String> {
-        let Listing::Files { found, complete } = list(path) else {
+        selected(path, Selection::ANY)
+    }
+
+    fn selected(path: &str, selection: Selection) -> Vec<String> {
+        let Listing::Files {
+            found,
+            complete,
+            truncated,
+        } = list(path, &selection)
+        else {
             panic!("{path} is there");
         };
-        assert!(complete);
+        assert_eq!(complete, !truncated);
+        assert_eq!(truncated, found.len() == selection.max_files);
         found
             .iter()
             .map(|file| file.path.rsplit('/').next().unwrap().to_owned())

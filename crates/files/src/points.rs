@@ -166,6 +166,7 @@ mod tests {
 
     use super::*;
     use crate::paths;
+    use crate::paths::Selection;
 
     #[test]
     fn a_file_is_watched_with_its_directory() {
@@ -222,7 +223,7 @@ mod tests {
         let root = dir.path().canonicalize().unwrap();
         let path = format!("{}/{tail}", root.display());
         let mut points = Points::default();
-        points.follow(&path, &paths::list(&path));
+        points.follow(&path, &paths::list(&path, &Selection::ANY));
         points
             .paths()
             .filter_map(|place| place.strip_prefix(&root).ok())

@@ -61,23 +61,23 @@ pub(crate) enum ReadError {
     /// It cannot be opened or read.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It is longer than [`MAX_FILE_SIZE`].
-    #[error("larger than 64 MiB")]
-    TooLarge,
+    /// It is longer than this many octets.
+    #[error("larger than {} MiB", .0 >> 20)]
+    TooLarge(u64),
 }
 
-/// Reads a file. Blocks.
-pub(crate) fn read(order: &ReadOrder) -> Result<Reading, ReadError> {
+/// Reads a file of at most `max_size` octets. Blocks.
+pub(crate) fn read(order: &ReadOrder, max_size: u64) -> Result<Reading, ReadError> {
     let file = File::open(&*order.path)?;
     let stamp = Stamp::of(&file.metadata()?)?;
-    if stamp.size > MAX_FILE_SIZE {
-        return Err(ReadError::TooLarge);
+    if stamp.size > max_size {
+        return Err(ReadError::TooLarge(max_size));
     }
     let mut text = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or_default() + 1);
-    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut text)?;
+    file.take(max_size + 1).read_to_end(&mut text)?;
     let length = text.len() as u64;
-    if length > MAX_FILE_SIZE {
-        return Err(ReadError::TooLarge);
+    if length > max_size {
+        return Err(ReadError::TooLarge(max_size));
     }
     if is_half_written(&text, stamp, order) {
         return Ok(Reading::Unsettled);
@@ -121,9 +121,6 @@ fn is_recent(modified: SystemTime) -> bool {
     distance < COARSE_CLOCK
 }
 
-/// Longest file that is read, in octets.
-pub const MAX_FILE_SIZE: u64 = 64 << 20;
-
 /// File systems stamp with the kernel's tick, 10 ms at worst; some round.
 const COARSE_CLOCK: Duration = Duration::from_millis(50);
 
@@ -139,19 +136,25 @@ mod tests {
     fn a_file_that_ends_within_a_line_is_taken_once_it_has_settled() {
         let dir = TempDir::new().unwrap();
         let order = order(&dir, b"192.0.2.1 a.exam");
-        assert!(matches!(read(&order).unwrap(), Reading::Unsettled));
+        assert!(matches!(
+            read(&order, MAX_SIZE).unwrap(),
+            Reading::Unsettled
+        ));
         let settled = ReadOrder {
             settled: true,
             ..order
         };
-        assert!(matches!(read(&settled).unwrap(), Reading::Changed { .. }));
+        assert!(matches!(
+            read(&settled, MAX_SIZE).unwrap(),
+            Reading::Changed { .. }
+        ));
     }
 
     #[test]
     fn a_file_that_ends_with_a_line_is_taken_at_once() {
         let dir = TempDir::new().unwrap();
         let order = order(&dir, b"192.0.2.1 a.example.org\n");
-        let Reading::Changed { seen, text } = read(&order).unwrap() else {
+        let Reading::Changed { seen, text } = read(&order, MAX_SIZE).unwrap() else {
             panic!("there is new content");
         };
         assert_eq!(text, b"192.0.2.1 a.example.org\n");
@@ -163,14 +166,17 @@ mod tests {
     fn the_same_content_is_no_change() {
         let dir = TempDir::new().unwrap();
         let order = order(&dir, b"192.0.2.1 a.example.org\n");
-        let Reading::Changed { seen, .. } = read(&order).unwrap() else {
+        let Reading::Changed { seen, .. } = read(&order, MAX_SIZE).unwrap() else {
             panic!("there is new content");
         };
         let again = ReadOrder {
             digest: Some(seen.digest),
             ..order
         };
-        assert!(matches!(read(&again).unwrap(), Reading::Unchanged(_)));
+        assert!(matches!(
+            read(&again, MAX_SIZE).unwrap(),
+            Reading::Unchanged(_)
+        ));
     }
 
     #[test]
@@ -178,9 +184,15 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let mut order = order(&dir, b"");
         order.settled = true;
-        assert!(matches!(read(&order).unwrap(), Reading::Unsettled));
+        assert!(matches!(
+            read(&order, MAX_SIZE).unwrap(),
+            Reading::Unsettled
+        ));
         order.may_be_empty = true;
-        assert!(matches!(read(&order).unwrap(), Reading::Changed { .. }));
+        assert!(matches!(
+            read(&order, MAX_SIZE).unwrap(),
+            Reading::Changed { .. }
+        ));
     }
 
     #[test]
@@ -191,8 +203,9 @@ mod tests {
             .write(true)
             .open(&*order.path)
             .unwrap();
-        file.set_len(MAX_FILE_SIZE + 1).unwrap();
-        assert!(matches!(read(&order), Err(ReadError::TooLarge)));
+        file.set_len(MAX_SIZE + 1).unwrap();
+        let error = read(&order, MAX_SIZE).unwrap_err();
+        assert_eq!(error.to_string(), "larger than 1 MiB");
     }
 
     #[test]
@@ -204,7 +217,7 @@ mod tests {
             .open(&*order.path)
             .unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        let Reading::Changed { seen, .. } = read(&order).unwrap() else {
+        let Reading::Changed { seen, .. } = read(&order, MAX_SIZE).unwrap() else {
             panic!("there is new content");
         };
         assert!(!seen.recent);
@@ -221,4 +234,7 @@ mod tests {
             may_be_empty: false,
         }
     }
+
+    /// The bound in these tests.
+    const MAX_SIZE: u64 = 1 << 20;
 }

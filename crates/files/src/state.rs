@@ -66,6 +66,8 @@ pub(crate) enum Notice {
     Missing(Arc<str>),
     /// A path cannot be read; what was last read from it stays in effect.
     Unreadable(Arc<str>, String),
+    /// A path stands for more files than are read.
+    TooMany(Arc<str>),
 }
 
 /// What reading a file came to.
@@ -105,6 +107,8 @@ struct Entry {
     due: Option<Instant>,
     /// Content in effect.
     loaded: Option<Seen>,
+    /// Whether the content in effect is to be read anew.
+    forgotten: bool,
     /// Whether the operator was told of its present trouble.
     reported: bool,
 }
@@ -132,8 +136,14 @@ impl Files {
         let mut lossless = vec![false; self.roots.len()];
         for (index, listing) in listings.into_iter().enumerate() {
             match listing {
-                Listing::Files { found, complete } => {
-                    if let Some(root) = self.roots.get_mut(index) {
+                Listing::Files {
+                    found,
+                    complete,
+                    truncated,
+                } => {
+                    if truncated {
+                        self.report(index, Notice::TooMany, &mut plan);
+                    } else if let Some(root) = self.roots.get_mut(index) {
                         root.reported = false;
                     }
                     if let Some(lossless) = lossless.get_mut(index) {
@@ -173,6 +183,7 @@ impl Files {
             Outcome::Read(seen) => {
                 entry.due = seen.recent.then(|| now + VERIFY_AFTER);
                 entry.loaded = Some(seen);
+                entry.forgotten = false;
                 entry.reported = false;
                 None
             }
@@ -180,6 +191,14 @@ impl Files {
                 let first = !std::mem::replace(&mut entry.reported, true);
                 first.then(|| Notice::Unreadable(Arc::clone(&order.path), cause))
             }
+        }
+    }
+
+    /// Makes the next look order every file read, and every content count as
+    /// new.
+    pub(crate) fn forget(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.forgotten = true;
         }
     }
 
@@ -296,7 +315,7 @@ impl Entry {
         // A file that is waited for is left alone until then, unless it
         // changes meanwhile.
         let waited_for = self.due.is_some() && !due && known == Some(stamp);
-        (differs && !waited_for) || due
+        (differs && !waited_for) || due || self.forgotten
     }
 
     /// The order to read the file.
@@ -308,7 +327,10 @@ impl Entry {
         let had_content = self.loaded.is_some_and(|seen| seen.has_content);
         ReadOrder {
             path,
-            digest: self.loaded.map(|seen| seen.digest),
+            digest: self
+                .loaded
+                .map(|seen| seen.digest)
+                .filter(|_| !self.forgotten),
             settled,
             may_be_empty: !had_content || self.emptied.take().is_some(),
         }

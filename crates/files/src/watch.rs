@@ -168,6 +168,7 @@ mod tests {
 
     use super::*;
     use crate::paths;
+    use crate::paths::Selection;
 
     #[tokio::test]
     async fn a_change_wakes_and_reading_does_not() {
@@ -212,7 +213,7 @@ mod tests {
     fn points(path: &std::path::Path) -> Points {
         let path = path.to_str().unwrap();
         let mut points = Points::default();
-        points.follow(path, &paths::list(path));
+        points.follow(path, &paths::list(path, &Selection::ANY));
         points
     }
 }

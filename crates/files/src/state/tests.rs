@@ -124,6 +124,7 @@ fn an_incomplete_listing_withdraws_nothing() {
             Listing::Files {
                 found: Vec::new(),
                 complete: false,
+                truncated: false,
             },
         );
         assert!(plan.withdrawn.is_empty());
@@ -145,6 +146,7 @@ fn a_file_that_cannot_be_read_is_told_once_and_kept() {
             Listing::Files {
                 found: unreadable(),
                 complete: true,
+                truncated: false,
             },
         );
         assert_eq!(plan.notices.len(), notices);
@@ -182,9 +184,40 @@ fn a_file_that_two_paths_list_is_read_once() {
     let listing = || Listing::Files {
         found: vec![found("same", 10)],
         complete: true,
+        truncated: false,
     };
     let plan = files.observe(vec![listing(), listing()], epoch());
     assert_eq!(plan.reads.len(), 1);
+}
+
+#[test]
+fn more_files_than_are_read_are_told_of_once() {
+    let mut model = Model::loaded("d/a", 10);
+    let listing = |truncated: bool| Listing::Files {
+        found: vec![found("d/a", 10)],
+        complete: !truncated,
+        truncated,
+    };
+    for (at, truncated, notices) in [
+        (1000, true, 1),
+        (2000, true, 0),
+        (3000, false, 0),
+        (4000, true, 1),
+    ] {
+        let plan = model.see(at, listing(truncated));
+        assert_eq!(plan.notices.len(), notices, "{at}");
+    }
+}
+
+#[test]
+fn what_is_forgotten_is_read_anew_once() {
+    let mut model = Model::loaded("a", 10);
+    assert!(model.look(1000, &[("a", 10)]).reads.is_empty());
+    model.state.forget();
+    let order = model.look(2000, &[("a", 10)]).reads.remove(0);
+    assert_eq!(order.digest, None);
+    model.load(2000, "a", 10);
+    assert!(model.look(3000, &[("a", 10)]).reads.is_empty());
 }
 
 /// A state with one configured path, and a clock that starts at 0 ms.
@@ -221,6 +254,7 @@ impl Model {
             Listing::Files {
                 found: found.collect(),
                 complete: true,
+                truncated: false,
             },
         )
     }

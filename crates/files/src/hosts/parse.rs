@@ -13,7 +13,7 @@ use portolan_proto::NameError;
 use portolan_proto::Rdata;
 use portolan_table::Row;
 
-use crate::Config;
+use crate::hosts::Config;
 
 /// What to make of the lines.
 #[derive(Clone, Debug)]

@@ -1,13 +1,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use portolan_table::LayerId;
 use prometheus::Registry;
 use tempfile::TempDir;
 
 use super::*;
-use crate::InlineLine;
+use crate::hosts::InlineLine;
 
 #[tokio::test]
 async fn all_files_and_lines_come_in_the_first_batch() {
@@ -313,7 +314,7 @@ struct World {
 /// A running task, from the table's side.
 struct Hosts {
     root: String,
-    handle: HostsHandle,
+    handle: Handle,
     batches: mpsc::Receiver<Batch>,
     tracker: TaskTracker,
     cancel: CancellationToken,

@@ -178,7 +178,7 @@ fn without_zones_every_name_is_kept() {
     let options = Options::new(&Config::new(LayerId(0)));
     let parsed = parse_file(b"192.0.2.1 a b.example.com", &options);
     assert_eq!(parsed.rows.len(), 4);
-    assert_eq!(parsed.rows.first().unwrap().ttl, crate::DEFAULT_TTL);
+    assert_eq!(parsed.rows.first().unwrap().ttl, crate::hosts::DEFAULT_TTL);
 }
 
 #[test]
