@@ -7,6 +7,7 @@ use std::time::Duration;
 use portolan_table::LayerId;
 
 use crate::endpoint::Endpoint;
+use crate::labels::Wanted;
 
 /// Labels that carry names unless others are configured.
 pub const DEFAULT_LABELS: [&str; 2] = ["coredns.host.name", "joyride.host.name"];
@@ -35,6 +36,9 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// Container labels that carry names, most important first.
     pub labels: Vec<String>,
+    /// Whether the rules of Traefik's routers, as container labels have them,
+    /// name containers as well.
+    pub traefik_labels: bool,
     /// Where names point unless a container says otherwise.
     pub host_ips: Vec<IpAddr>,
     /// TTL of records unless a container says otherwise, in seconds.
@@ -66,6 +70,7 @@ impl Config {
             member,
             endpoint,
             labels: DEFAULT_LABELS.map(str::to_owned).to_vec(),
+            traefik_labels: false,
             host_ips,
             ttl: DEFAULT_TTL,
             linger: DEFAULT_LINGER,
@@ -73,6 +78,14 @@ impl Config {
             reverse: false,
             max_names: DEFAULT_MAX_NAMES,
             reconcile: DEFAULT_RECONCILE,
+        }
+    }
+    /// Which labels names come from.
+    pub(crate) fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            keys: &self.labels,
+            rules: self.traefik_labels,
+            max_names: self.max_names,
         }
     }
 }

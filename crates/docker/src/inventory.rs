@@ -142,7 +142,7 @@ impl Inventory {
             Action::Restart => {
                 // A start has come before; a death may have come in between.
                 let known = self.containers.get(&id).map(|container| container.running);
-                let has_names = labels::has_names(&labels, &self.config.labels);
+                let has_names = labels::has_names(&labels, self.config.wanted());
                 actions.relist = !known.unwrap_or(!has_names);
             }
             Action::Pause => self.on_seen_running(&id, None),
@@ -322,7 +322,7 @@ impl Inventory {
             container.start();
         }
         self.touch(id);
-        if labels::has_names(labels, &self.config.labels) {
+        if labels::has_names(labels, self.config.wanted()) {
             self.learn(id, labels, actions);
         }
     }
@@ -349,7 +349,7 @@ impl Inventory {
     /// A list shows that a container runs.
     fn on_listed(&mut self, observed: Observed, now: Instant, actions: &mut Actions) {
         let id = observed.id;
-        let has_names = labels::has_names(&observed.labels, &self.config.labels);
+        let has_names = labels::has_names(&observed.labels, self.config.wanted());
         if !self.containers.contains_key(&id) && !has_names {
             return;
         }
@@ -390,7 +390,7 @@ impl Inventory {
         if container.records.is_some() {
             return;
         }
-        let mut request = labels::read(labels, &self.config.labels, self.config.max_names);
+        let mut request = labels::read(labels, self.config.wanted());
         let problems = std::mem::take(&mut request.problems);
         container.records = Some(Records::new(request, &self.config));
         if problems.count > 0 && !self.reported.contains(id) {

@@ -5,11 +5,14 @@
 //! log as it stands. Families of labels stay apart: [`read`] asks each reader
 //! in turn, so that another family is one more reader.
 
+mod rules;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 
 use portolan_proto::Name;
+use portolan_traefik::Rule;
 
 use crate::model::Labels;
 
@@ -65,16 +68,39 @@ pub(crate) struct Problems {
     pub(crate) shown: Vec<String>,
 }
 
-/// Whether one of the labels `wanted` is there.
-pub(crate) fn has_names(labels: &Labels, wanted: &[String]) -> bool {
-    wanted.iter().any(|key| labels.contains_key(key))
+/// Which labels names come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Labels that hold names, most important first.
+    pub(crate) keys: &'a [String],
+    /// Whether the rules of Traefik's routers count as well.
+    pub(crate) rules: bool,
+    /// How many names there may be.
+    pub(crate) max_names: usize,
 }
 
-/// Reads the labels of a container; names come from the labels `wanted`, at
-/// most `max_names` of them.
-pub(crate) fn read(labels: &Labels, wanted: &[String], max_names: usize) -> Request {
+/// The names so far.
+struct Names<'r> {
+    /// Where they go.
+    request: &'r mut Request,
+    /// Those that are there.
+    seen: HashSet<Name>,
+    /// How many there may be.
+    max_names: usize,
+    /// How many the present label has beyond.
+    excess: usize,
+}
+
+/// Whether one of the labels `wanted` is there.
+pub(crate) fn has_names(labels: &Labels, wanted: Wanted<'_>) -> bool {
+    wanted.keys.iter().any(|key| labels.contains_key(key))
+        || (wanted.rules && rules::are_there(labels))
+}
+
+/// Reads the labels of a container.
+pub(crate) fn read(labels: &Labels, wanted: Wanted<'_>) -> Request {
     let mut request = Request::default();
-    read_names(labels, wanted, max_names, &mut request);
+    read_names(labels, wanted, &mut request);
     if !request.names.is_empty() {
         if let Some(text) = labels.get(TARGET_LABEL) {
             request.target = read_target(text, &mut request.problems);
@@ -107,6 +133,63 @@ impl Problems {
     }
 }
 
+// === impl Names ===
+
+impl Names<'_> {
+    /// Reads a label that is a list of names.
+    fn read_list(&mut self, key: &str, text: &str) {
+        for word in words(bounded(key, text, &mut self.request.problems)) {
+            match Name::from_host(word) {
+                Ok(name) => self.add(name),
+                Err(reason) => self.request.problems.add(key, word, reason),
+            }
+        }
+        self.close(key);
+    }
+
+    /// Reads a label that is a rule.
+    fn read_rule(&mut self, key: &str, text: &str) {
+        let problems = &mut self.request.problems;
+        let rule = match Rule::parse(text) {
+            Ok(rule) => rule,
+            Err(reason) => return problems.add(key, text, reason),
+        };
+        for bad in &rule.bad_names {
+            problems.add(key, &bad.text, &bad.error);
+        }
+        if rule.has_pattern {
+            problems.add(key, text, "the names of a pattern cannot be listed");
+        }
+        for name in rule.names {
+            self.add(name);
+        }
+        self.close(key);
+    }
+
+    /// Adds a name, unless it is there or one too many.
+    fn add(&mut self, name: Name) {
+        if self.seen.contains(&name) {
+            return;
+        }
+        if self.request.names.len() >= self.max_names {
+            self.excess += 1;
+            return;
+        }
+        self.seen.insert(name.clone());
+        self.request.names.push(name);
+    }
+
+    /// Reports the names that a label has beyond the bound.
+    fn close(&mut self, key: &str) {
+        let excess = std::mem::take(&mut self.excess);
+        if excess > 0 {
+            let max_names = self.max_names;
+            let reason = format!("{excess} names more than the {max_names} a container may have");
+            self.request.problems.add_many(key, excess, reason);
+        }
+    }
+}
+
 /// A text fit for a log: escaped and short.
 pub(crate) fn shown(text: &str) -> String {
     let mut short: String = text
@@ -120,28 +203,23 @@ pub(crate) fn shown(text: &str) -> String {
     short
 }
 
-/// Reads the names of all labels `wanted`.
-fn read_names(labels: &Labels, wanted: &[String], max_names: usize, request: &mut Request) {
-    let mut seen = HashSet::new();
-    for key in wanted {
-        let Some(text) = labels.get(key) else {
-            continue;
-        };
-        let mut excess = 0;
-        for word in words(bounded(key, text, &mut request.problems)) {
-            match read_name(word) {
-                Ok(name) if seen.contains(&name) => {}
-                Ok(_) if request.names.len() >= max_names => excess += 1,
-                Ok(name) => {
-                    seen.insert(name.clone());
-                    request.names.push(name);
-                }
-                Err(reason) => request.problems.add(key, word, reason),
-            }
+/// Reads the names of all labels `wanted`. Those of rules come last: what is
+/// written for us means more than what is written for Traefik.
+fn read_names(labels: &Labels, wanted: Wanted<'_>, request: &mut Request) {
+    let mut names = Names {
+        request,
+        seen: HashSet::new(),
+        max_names: wanted.max_names,
+        excess: 0,
+    };
+    for key in wanted.keys {
+        if let Some(text) = labels.get(key) {
+            names.read_list(key, text);
         }
-        if excess > 0 {
-            let reason = format!("{excess} names more than the {max_names} a container may have");
-            request.problems.add_many(key, excess, reason);
+    }
+    if wanted.rules {
+        for (key, text) in rules::rules(labels) {
+            names.read_rule(key, text);
         }
     }
 }
@@ -172,26 +250,6 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 /// spoil the word they are in.
 fn is_separator(c: char) -> bool {
     c == ',' || c.is_whitespace()
-}
-
-/// Reads a name that clients can ask for: a host name, where underscores and a
-/// first label `*` are fine.
-fn read_name(word: &str) -> Result<Name, String> {
-    let name: Name = word.parse().map_err(|error| format!("{error}"))?;
-    if name.is_root() {
-        return Err("the root is no name for a container".to_owned());
-    }
-    for (index, label) in name.labels().enumerate() {
-        let is_wildcard = index == 0 && label == b"*" && name.label_count() > 1;
-        let is_host = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
-        if label.contains(&b'*') && !is_wildcard {
-            return Err("a wildcard is a whole first label, as in *.example.org".to_owned());
-        }
-        if !is_wildcard && !label.iter().all(is_host) {
-            return Err("a character is not allowed in a host name".to_owned());
-        }
-    }
-    Ok(name)
 }
 
 /// Reads where names point. Nothing usable means the common target.
@@ -233,7 +291,7 @@ fn read_target(text: &str, problems: &mut Problems) -> Option<Target> {
 /// Reads the canonical name of an alias: no wildcard, and nothing that was
 /// meant to be an address.
 fn read_alias(word: &str) -> Result<Name, String> {
-    let name = read_name(word)?;
+    let name = Name::from_host(word).map_err(|error| error.to_string())?;
     if name.is_wildcard() {
         return Err("a wildcard is no target".to_owned());
     }

@@ -68,13 +68,83 @@ fn names_nobody_can_ask_for_are_skipped_and_counted() {
 #[test]
 fn labels_are_read_in_the_order_configured() {
     let labels = labels([("second", "b.example a.example"), ("first", "a.example")]);
-    let wanted = ["first".to_owned(), "second".to_owned()];
+    let keys = ["first".to_owned(), "second".to_owned()];
     assert_eq!(
-        texts(&read(&labels, &wanted, 9).names),
+        texts(&read(&labels, wanted(&keys)).names),
         ["a.example.", "b.example."]
     );
-    assert!(has_names(&labels, &wanted));
-    assert!(!has_names(&labels, &["third".to_owned()]));
+    assert!(has_names(&labels, wanted(&keys)));
+    assert!(!has_names(&labels, wanted(&["third".to_owned()])));
+}
+
+#[test]
+fn rules_add_names_if_they_are_wanted() {
+    let labels = labels([
+        ("names", "a.example, b.example"),
+        (
+            "traefik.http.routers.z.rule",
+            "Host(`z.example`) && !Host(`x.example`)",
+        ),
+        (
+            "traefik.http.routers.b.rule",
+            "Host(`B.example`) || Host(`c.example`)",
+        ),
+        ("traefik.tcp.routers.t.rule", "HostSNI(`*`)"),
+    ]);
+    let keys = keys();
+    let without = read(&labels, wanted(&keys));
+    assert_eq!(texts(&without.names), ["a.example.", "b.example."]);
+    let with = Wanted {
+        rules: true,
+        ..wanted(&keys)
+    };
+    let request = read(&labels, with);
+    assert_eq!(
+        texts(&request.names),
+        ["a.example.", "b.example.", "c.example.", "z.example."]
+    );
+    assert_eq!(request.problems, Problems::default());
+    assert!(has_names(&labels, Wanted { keys: &[], ..with }));
+    assert!(!has_names(&labels, wanted(&[])));
+}
+
+#[test]
+fn bad_rules_are_counted_and_cost_no_other() {
+    let labels = labels([
+        ("traefik.http.routers.a.rule", "Host(`a.example`"),
+        (
+            "traefik.http.routers.b.rule",
+            "Host(`b c`) || Host(`good.example`)",
+        ),
+        ("traefik.http.routers.c.rule", "HostRegexp(`.*`)"),
+    ]);
+    let wanted = Wanted {
+        keys: &[],
+        rules: true,
+        max_names: 9,
+    };
+    let request = read(&labels, wanted);
+    assert_eq!(texts(&request.names), ["good.example."]);
+    assert_eq!(request.problems.count, 3);
+}
+
+#[test]
+fn the_bound_of_names_counts_lists_and_rules_together() {
+    let labels = labels([
+        ("names", "a.example"),
+        (
+            "traefik.http.routers.r.rule",
+            "Host(`b.example`, `c.example`, `d.example`)",
+        ),
+    ]);
+    let wanted = Wanted {
+        keys: &keys(),
+        rules: true,
+        max_names: 2,
+    };
+    let request = read(&labels, wanted);
+    assert_eq!(texts(&request.names), ["a.example.", "b.example."]);
+    assert_eq!(request.problems.count, 2);
 }
 
 #[test]
@@ -147,7 +217,12 @@ fn ttls_end_at_a_day() {
 #[test]
 fn ten_thousand_names_are_cut_to_the_first() {
     let text: Vec<String> = (0..10_000).map(|n| format!("n{n}.x")).collect();
-    let request = read(&labels([("names", &*text.join(","))]), &wanted(), 100);
+    let keys = keys();
+    let wanted = Wanted {
+        max_names: 100,
+        ..wanted(&keys)
+    };
+    let request = read(&labels([("names", &*text.join(","))]), wanted);
     assert_eq!(request.names.len(), 100);
     assert_eq!(request.names[99].to_string(), "n99.x.");
     assert!(request.problems.count > 5_000);
@@ -175,19 +250,26 @@ fn labels<const N: usize>(pairs: [(&str, &str); N]) -> Labels {
         .into()
 }
 
-fn wanted() -> Vec<String> {
-    vec!["names".to_owned()]
+fn keys() -> [String; 1] {
+    ["names".to_owned()]
+}
+
+fn wanted(keys: &[String]) -> Wanted<'_> {
+    Wanted {
+        keys,
+        rules: false,
+        max_names: 1_000,
+    }
 }
 
 fn read_one(text: &str) -> Request {
-    read(&labels([("names", text)]), &wanted(), 1_000)
+    read(&labels([("names", text)]), wanted(&keys()))
 }
 
 fn read_with(key: &str, text: &str) -> Request {
     read(
         &labels([("names", "app.example"), (key, text)]),
-        &wanted(),
-        1_000,
+        wanted(&keys()),
     )
 }
 
