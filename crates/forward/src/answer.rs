@@ -63,6 +63,28 @@ impl Failure {
         }
     }
 
+    /// Upstreams can be reached, and what they say is of no use (RFC 8914
+    /// §4.24).
+    pub(crate) fn network(message: String) -> Self {
+        Self {
+            ede: Some(Ede::NETWORK_ERROR),
+            ..Self::unreachable(message)
+        }
+    }
+
+    /// The question goes round.
+    pub(crate) fn looped() -> Self {
+        Self::network("forwarding loop: upstreams ask this server what they are asked".into())
+    }
+
+    /// Whether the fault is that of upstreams.
+    pub(crate) fn is_upstreams(&self) -> bool {
+        matches!(
+            self.ede,
+            Some(Ede::NO_REACHABLE_AUTHORITY | Ede::NETWORK_ERROR)
+        )
+    }
+
     /// Too much is asked at once.
     pub(crate) fn overload(maximum: usize) -> Self {
         Self {

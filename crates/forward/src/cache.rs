@@ -9,6 +9,7 @@
 //! the time. Who refreshes an entry is the [`crate::Resolver`].
 
 mod config;
+mod cut;
 mod entry;
 mod key;
 mod lifetime;
@@ -109,6 +110,12 @@ impl Cache {
     pub fn clear(&self) {
         self.success.clear();
         self.denial.clear();
+    }
+
+    /// Forgets what is known about the names at or below one. Says how many
+    /// entries that were.
+    pub fn forget(&self, name: &Name) -> usize {
+        self.success.forget(name) + self.denial.forget(name)
     }
 
     /// Entries held, positive and negative.
@@ -344,6 +351,7 @@ impl Cache {
     /// Puts an entry in its place.
     fn insert(&self, question: &Question, entry: Entry, now: Instant) {
         let key = Key::new(question);
+        self.note_cut(question, &entry);
         match entry.kind() {
             Kind::Success => self.denial.remove(&key),
             Kind::Denial if !self.prefers_positive() => self.success.remove(&key),

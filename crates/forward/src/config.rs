@@ -34,7 +34,7 @@ pub struct Config {
     /// limit.
     pub max_age: Option<Duration>,
     /// Most idle connections to one upstream; 0 means
-    /// [`crate::pool::MAX_IDLE`]. Default: 0.
+    /// no bound of its own. Default: 0.
     pub max_idle_conns: usize,
     /// How long to wait for one answer of one upstream, within
     /// [`crate::TOTAL_BUDGET`]. Default: 2 s.
@@ -48,11 +48,20 @@ pub struct Config {
     /// UDP upstream whatever the client uses; TCP after a truncated answer.
     /// Default: no.
     pub prefer_udp: bool,
+    /// Letters of names in upper or lower case by chance over UDP, and to
+    /// come back so. Default: no.
+    pub case_randomization: bool,
+    /// Certificates and name of encrypted upstreams.
+    pub tls: TlsConfig,
+    /// How DNS over HTTPS asks. Default: POST.
+    pub doh_method: DohMethod,
     /// How a failed upstream is probed.
     pub health_check: HealthCheck,
     /// Most queries of this stanza at once; 0 means no bound but that of the
     /// process. Default: 0.
     pub max_concurrent: usize,
+    /// Whether special-use names are forwarded like others. Default: no.
+    pub forward_special_names: bool,
     /// Answers with these codes are left to the stanza that follows.
     pub next: Vec<Rcode>,
     /// So is NOERROR without an answer. Default: no.
@@ -79,13 +88,57 @@ pub enum UpstreamConfig {
     /// file is followed: a change takes effect within
     /// [`crate::resolv_conf::CHECK_EVERY`].
     File(PathBuf),
-    /// A host name, resolved once at construction.
+    /// A host name, resolved at construction and every minute.
     Hostname {
         /// The name.
         host: String,
         /// Port on each of its addresses.
         port: u16,
     },
+    /// A server that is asked over an encrypted transport, and never over
+    /// another.
+    Encrypted {
+        /// The transport.
+        transport: EncryptedTransport,
+        /// Address, or host name, resolved at construction and every minute.
+        host: String,
+        /// Port on each of its addresses.
+        port: u16,
+        /// Name that the server has to prove. Default: that of
+        /// [`TlsConfig::server_name`], else `host`.
+        server_name: Option<String>,
+    },
+}
+
+/// An encrypted transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncryptedTransport {
+    /// DNS over TLS (RFC 7858).
+    Tls,
+    /// DNS over HTTPS (RFC 8484), at `/dns-query`, over HTTP/2.
+    Https,
+}
+
+/// Certificates and name of encrypted upstreams.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Certificate and key that are shown to upstreams. Default: none.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Certificates of the authorities that vouch for upstreams. Default:
+    /// those of the system.
+    pub authority: Option<PathBuf>,
+    /// Name that upstreams have to prove. Default: their own.
+    pub server_name: Option<String>,
+}
+
+/// How DNS over HTTPS asks (RFC 8484 §4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DohMethod {
+    /// The query is the body.
+    #[default]
+    Post,
+    /// The query is in the path, where caches can see it.
+    Get,
 }
 
 /// How an upstream is probed after a failure.
@@ -117,8 +170,12 @@ impl Default for Config {
             max_connect_attempts: None,
             force_tcp: false,
             prefer_udp: false,
+            case_randomization: false,
+            tls: TlsConfig::default(),
+            doh_method: DohMethod::default(),
             health_check: HealthCheck::default(),
             max_concurrent: 0,
+            forward_special_names: false,
             next: Vec::new(),
             next_on_nodata: false,
             failfast_all_unhealthy_upstreams: false,

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Families;
+use crate::loops::Loops;
 
 /// Most queries that may wait for upstreams at once, in the whole process:
 /// 10,000 by default, at some 10 kB each.
@@ -30,6 +31,8 @@ pub struct Context {
     pub(crate) in_flight: Arc<Semaphore>,
     /// How many permits there are.
     pub(crate) max_in_flight: usize,
+    /// Names that tell a forwarding loop.
+    pub(crate) loops: Loops,
 }
 
 // === impl Context ===
@@ -45,6 +48,7 @@ impl Context {
             runtime: Handle::try_current().ok(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             max_in_flight: MAX_IN_FLIGHT,
+            loops: Loops::new(),
         }
     }
 

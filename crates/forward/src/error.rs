@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use portolan_proto::Rcode;
 
@@ -12,7 +13,7 @@ use portolan_proto::Rcode;
 pub(crate) struct ExchangeError {
     /// At which step.
     pub(crate) step: Step,
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp`, `tcp-tls` or `https`.
     pub(crate) network: &'static str,
     /// Our end, once there is one.
     pub(crate) local: Option<SocketAddr>,
@@ -33,17 +34,33 @@ pub(crate) enum Step {
     Read,
 }
 
+/// A step that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    /// At which step.
+    pub(crate) step: Step,
+    /// What happened.
+    pub(crate) cause: Cause,
+}
+
 /// What made an exchange fail.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Cause {
     /// Nothing came in time.
     Timeout,
     /// The system or the network says no.
-    Io(io::Error),
+    Io(Arc<io::Error>),
+    /// The upstream does not prove its name, or does not speak TLS.
+    Tls(Arc<str>),
+    /// The upstream does not answer as RFC 8484 wants it.
+    Http(Arc<str>),
     /// The upstream closed the connection.
     Closed,
     /// The response on a connection is not to this query, or malformed.
     Mismatch,
+    /// The name came back in another spelling: a forger's, or that of an
+    /// upstream which does not keep it.
+    Spelling,
     /// The upstream does not read queries with EDNS.
     NoEdns,
     /// The response code concerns this hop alone (RFC 6895 §2.3).
@@ -64,10 +81,27 @@ impl ExchangeError {
                     || error.kind() == io::ErrorKind::AddrNotAvailable
             }
             Cause::Timeout
+            | Cause::Tls(_)
+            | Cause::Http(_)
             | Cause::Closed
             | Cause::Mismatch
+            | Cause::Spelling
             | Cause::NoEdns
             | Cause::HopRcode(_) => false,
+        }
+    }
+
+    /// Whether the upstream was reached, and what it said is of no use.
+    pub(crate) fn is_reached(&self) -> bool {
+        match self.cause {
+            Cause::Timeout | Cause::Io(_) => false,
+            Cause::Tls(_)
+            | Cause::Http(_)
+            | Cause::Closed
+            | Cause::Mismatch
+            | Cause::Spelling
+            | Cause::NoEdns
+            | Cause::HopRcode(_) => true,
         }
     }
 
@@ -108,7 +142,28 @@ impl fmt::Display for ExchangeError {
 
 impl std::error::Error for ExchangeError {}
 
+// === impl Fault ===
+
+impl Fault {
+    /// A step that failed.
+    pub(crate) fn new(step: Step, cause: Cause) -> Self {
+        Self { step, cause }
+    }
+
+    /// Whether a connection that was there has been lost, so that another one
+    /// may do.
+    pub(crate) fn is_connection_lost(&self) -> bool {
+        self.step != Step::Dial && matches!(self.cause, Cause::Closed | Cause::Io(_))
+    }
+}
+
 // === impl Cause ===
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
+}
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,8 +174,11 @@ impl fmt::Display for Cause {
                 io::ErrorKind::TimedOut => f.write_str("i/o timeout"),
                 _ => error.fmt(f),
             },
+            Self::Tls(reason) => write!(f, "tls: {reason}"),
+            Self::Http(reason) => write!(f, "http: {reason}"),
             Self::Closed => f.write_str("connection closed by the upstream"),
             Self::Mismatch => f.write_str("response does not match the query"),
+            Self::Spelling => f.write_str("response spells the name in another way"),
             Self::NoEdns => f.write_str("upstream does not speak EDNS"),
             Self::HopRcode(rcode) => write!(f, "upstream answered {rcode}"),
         }
@@ -145,7 +203,7 @@ mod tests {
             "read udp 127.0.0.1:48495->127.0.0.1:5351: i/o timeout"
         );
         error.local = None;
-        error.cause = Cause::Io(io::ErrorKind::ConnectionRefused.into());
+        error.cause = io::Error::from(io::ErrorKind::ConnectionRefused).into();
         assert_eq!(
             error.to_string(),
             "read udp 127.0.0.1:5351: read: connection refused"
@@ -167,8 +225,8 @@ mod tests {
             peer: "127.0.0.1:53".parse().unwrap(),
             cause,
         };
-        assert!(error(Cause::Io(io::Error::from_raw_os_error(24))).is_local());
-        assert!(!error(Cause::Io(io::Error::from_raw_os_error(111))).is_local());
+        assert!(error(io::Error::from_raw_os_error(24).into()).is_local());
+        assert!(!error(io::Error::from_raw_os_error(111).into()).is_local());
         assert!(!error(Cause::Timeout).is_local());
     }
 }

@@ -19,6 +19,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::future::Shared;
 use futures_util::future::WeakShared;
+use tokio::sync::Notify;
 
 use crate::Answer;
 use crate::Failure;
@@ -45,7 +46,17 @@ struct Table {
     /// Tells one asking of a question from the next.
     next: u64,
     /// By all that shapes the query to an upstream.
-    under_way: HashMap<Box<[u8]>, (u64, WeakShared<Asking>)>,
+    under_way: HashMap<Box<[u8]>, UnderWay>,
+}
+
+/// A question that is being asked.
+struct UnderWay {
+    /// Which asking of it.
+    number: u64,
+    /// The asking.
+    asking: WeakShared<Asking>,
+    /// Rung when somebody else asks the same.
+    joined: Arc<Notify>,
 }
 
 /// Takes a question off the table when its asking ends, or is given up.
@@ -62,21 +73,24 @@ struct Landing {
 
 impl Flights {
     /// Waits for what is being asked already, or asks. AD of the answer is as
-    /// the first client wanted it.
-    pub(crate) async fn join(
+    /// the first client wanted it. `ask` is told when somebody else joins.
+    pub(crate) async fn join<A>(
         self: &Arc<Self>,
         question: &Question,
-        ask: impl Future<Output = Outcome> + Send + 'static,
-    ) -> Outcome {
+        ask: impl FnOnce(Arc<Notify>) -> A,
+    ) -> Outcome
+    where
+        A: Future<Output = Outcome> + Send + 'static,
+    {
         let key = key(question);
         let asking = {
             let mut table = self.lock();
-            match table
-                .under_way
-                .get(&key)
-                .and_then(|(_, weak)| weak.upgrade())
-            {
-                Some(asking) => asking,
+            let under_way = table.under_way.get(&key);
+            match under_way.and_then(|it| it.asking.upgrade().zip(Some(&it.joined))) {
+                Some((asking, joined)) => {
+                    joined.notify_one();
+                    asking
+                }
                 None => table.begin(self, key, ask),
             }
         };
@@ -101,12 +115,15 @@ impl fmt::Debug for Flights {
 
 impl Table {
     /// Puts a question on the table.
-    fn begin(
+    fn begin<A>(
         &mut self,
         flights: &Arc<Flights>,
         key: Box<[u8]>,
-        ask: impl Future<Output = Outcome> + Send + 'static,
-    ) -> Shared<Asking> {
+        ask: impl FnOnce(Arc<Notify>) -> A,
+    ) -> Shared<Asking>
+    where
+        A: Future<Output = Outcome> + Send + 'static,
+    {
         let number = self.next;
         self.next += 1;
         let landing = Landing {
@@ -114,13 +131,20 @@ impl Table {
             key: key.clone(),
             number,
         };
+        let joined = Arc::new(Notify::new());
+        let ask = ask(Arc::clone(&joined));
         let asking = async move {
             let _landing = landing;
             ask.await
         };
         let asking = asking.boxed().shared();
         if let Some(weak) = asking.downgrade() {
-            self.under_way.insert(key, (number, weak));
+            let under_way = UnderWay {
+                number,
+                asking: weak,
+                joined,
+            };
+            self.under_way.insert(key, under_way);
         }
         asking
     }
@@ -131,7 +155,7 @@ impl Table {
 impl Drop for Landing {
     fn drop(&mut self) {
         let mut table = self.flights.lock();
-        let is_ours = |(number, _): &(u64, WeakShared<Asking>)| *number == self.number;
+        let is_ours = |it: &UnderWay| it.number == self.number;
         if table.under_way.get(&self.key).is_some_and(is_ours) {
             table.under_way.remove(&self.key);
         }
@@ -158,8 +182,8 @@ mod tests {
         let flights = Arc::new(Flights::default());
         let (done, waiting) = oneshot::channel();
         let question = question("a.example");
-        let first = flights.join(&question, async { waiting.await.unwrap() });
-        let second = flights.join(&question, async { panic!("asked twice") });
+        let first = flights.join(&question, |_| async { waiting.await.unwrap() });
+        let second = flights.join(&question, |_| async { panic!("asked twice") });
         let answer = async { done.send(failure("heard")).unwrap() };
         let (first, second, ()) = tokio::join!(first, second, answer);
         assert_eq!(first.unwrap_err().message, "heard");
@@ -172,9 +196,9 @@ mod tests {
         let flights = Arc::new(Flights::default());
         let (done, waiting) = oneshot::channel();
         let question = question("a.example");
-        let mut first = Box::pin(flights.join(&question, async { waiting.await.unwrap() }));
+        let mut first = Box::pin(flights.join(&question, |_| async { waiting.await.unwrap() }));
         assert!((&mut first).now_or_never().is_none());
-        let second = flights.join(&question, async { panic!("asked twice") });
+        let second = flights.join(&question, |_| async { panic!("asked twice") });
         let leave = async {
             drop(first);
             done.send(failure("heard")).unwrap();
@@ -187,10 +211,12 @@ mod tests {
     async fn what_everybody_has_left_is_asked_anew() {
         let flights = Arc::new(Flights::default());
         let question = question("a.example");
-        let first = flights.join(&question, std::future::pending());
+        let first = flights.join(&question, |_| std::future::pending());
         assert!(first.now_or_never().is_none());
         assert_eq!(flights.lock().under_way.len(), 0);
-        let second = flights.join(&question, async { failure("heard") }).await;
+        let second = flights
+            .join(&question, |_| async { failure("heard") })
+            .await;
         assert_eq!(second.unwrap_err().message, "heard");
     }
 

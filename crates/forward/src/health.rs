@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A failure in a query makes a suspect at once: the next query asks the
-//! others first, unless the order is fixed; then a probe has to fail as well.
+//! others first, unless the order is fixed; then a probe has to fail as well,
+//! or [`FAILING`] queries in a row.
 //! The first probe follows a failure without delay, though
 //! probes never follow one another closer than [`Health::gap`], however often
 //! queries fail: an upstream that refuses connections while it answers probes
@@ -28,6 +29,9 @@ const MAX_GAP: Duration = Duration::from_millis(500);
 /// How long an upstream that is not probed stays a suspect.
 const SUSPECT_HOLD: Duration = Duration::from_secs(1);
 
+/// Failures of queries in a row that count as much as a failed probe.
+const FAILING: u32 = 3;
+
 /// Health of one upstream.
 #[derive(Debug)]
 pub(crate) struct Health {
@@ -38,6 +42,8 @@ pub(crate) struct Health {
     interval: Duration,
     /// Failed probes in a row.
     fails: u32,
+    /// Failures of queries since the last response.
+    misses: u32,
     /// Until when the upstream is a suspect, if nothing else clears it.
     suspect: Suspicion,
     /// When the next probe is due; `None` without probing.
@@ -79,6 +85,7 @@ impl Health {
             max_fails,
             interval: interval.max(MIN_INTERVAL),
             fails: 0,
+            misses: 0,
             suspect: Suspicion::None,
             next_probe: None,
             last_probe: None,
@@ -94,7 +101,7 @@ impl Health {
         match self.suspect {
             Suspicion::None => Standing::Good,
             Suspicion::Until(until) if now >= until => Standing::Good,
-            Suspicion::Probed if self.fails > 0 => Standing::Failing,
+            Suspicion::Probed if self.fails > 0 || self.misses >= FAILING => Standing::Failing,
             Suspicion::Until(_) | Suspicion::Probed => Standing::Suspect,
         }
     }
@@ -102,6 +109,7 @@ impl Health {
     /// Takes in a failure of a query. Says whether somebody has to begin to
     /// wait for [`Self::poll_timeout`].
     pub(crate) fn failed(&mut self, now: Instant) -> bool {
+        self.misses = self.misses.saturating_add(1);
         if self.max_fails == 0 {
             self.suspect = Suspicion::Until(now + SUSPECT_HOLD);
             return false;
@@ -122,6 +130,7 @@ impl Health {
             Change::None
         };
         self.fails = 0;
+        self.misses = 0;
         self.suspect = Suspicion::None;
         self.next_probe = None;
         change
@@ -213,6 +222,18 @@ mod tests {
         assert_eq!(health.standing(now), Standing::Down);
         assert_eq!(health.probed(true), Change::Up);
         assert_eq!(health.standing(now), Standing::Good);
+    }
+
+    #[test]
+    fn failures_in_a_row_count_as_a_failed_probe() {
+        let (mut health, now) = health(2);
+        for expected in [Standing::Suspect, Standing::Suspect, Standing::Failing] {
+            health.failed(now);
+            assert_eq!(health.standing(now), expected);
+        }
+        health.answered();
+        health.failed(now);
+        assert_eq!(health.standing(now), Standing::Suspect);
     }
 
     #[test]

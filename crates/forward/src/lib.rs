@@ -3,7 +3,10 @@
 //! ```text
 //! Resolver ── Cache          what is known already (sync, no wait)
 //!     └────── Forward ...    one stanza each, in order
-//!                └── Upstream ...   UDP socket per query, pooled TCP, health
+//!                └── Upstream ...   health, and one of
+//!                      udp      a socket per query
+//!                      stream   lines: TCP or TLS, many queries on each
+//!                      https    HTTP/2, many queries on one
 //! ```
 //!
 //! The server sees a [`Resolver`]: [`Resolver::cached`] answers at once or not
@@ -24,19 +27,30 @@ mod answer;
 mod cache;
 mod config;
 mod context;
+mod dial;
 mod error;
 mod flight;
 mod health;
+mod hedge;
+mod https;
+mod lapse;
+mod line;
+mod lines;
 mod lookup;
+mod loops;
+mod measured;
 mod metrics;
+mod origin;
 mod policy;
-mod pool;
 mod question;
 mod race;
 mod resolv_conf;
 mod resolver;
+mod special;
 mod stanza;
-mod tcp;
+mod stream;
+mod target;
+mod tls;
 mod udp;
 mod upstream;
 
@@ -50,8 +64,11 @@ pub use cache::ServeStale;
 pub use cache::StaleMode;
 pub use cache::StoreConfig;
 pub use config::Config;
+pub use config::DohMethod;
+pub use config::EncryptedTransport;
 pub use config::HealthCheck;
 pub use config::MAX_UPSTREAMS;
+pub use config::TlsConfig;
 pub use config::UpstreamConfig;
 pub use config::default_allow_from;
 pub use context::Context;

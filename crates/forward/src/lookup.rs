@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::Question;
 use crate::udp;
 use crate::udp::Link;
+use crate::udp::Manner;
 
 /// How long one server may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,9 +61,13 @@ async fn ask(server: SocketAddr, name: &Name) -> Result<Vec<IpAddr>, String> {
     };
     let question = |qtype| Question::new(name, qtype, Class::IN);
     let (v4, v6) = (question(Rtype::A), question(Rtype::AAAA));
+    let manner = Manner {
+        edns: true,
+        exact: false,
+    };
     let (v4, v6) = tokio::join!(
-        udp::exchange(link, &v4, true, deadline),
-        udp::exchange(link, &v6, true, deadline),
+        udp::exchange(link, &v4, manner, deadline),
+        udp::exchange(link, &v6, manner, deadline),
     );
     match (v4, v6) {
         (Err(error), Err(_)) => Err(error.to_string()),

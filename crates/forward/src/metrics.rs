@@ -1,7 +1,6 @@
 //! Metrics of forwarding and caching, under the names dashboards know.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -17,6 +16,9 @@ use prometheus::IntGaugeVec;
 use prometheus::Opts;
 use prometheus::Registry;
 use prometheus::core::Collector;
+
+use crate::target::Protection;
+use crate::target::Target;
 
 /// All metrics of this crate. Cloning shares them.
 #[derive(Clone)]
@@ -39,6 +41,12 @@ struct Inner {
     connection_hits: IntCounterVec,
     /// Exchanges on a new connection or socket.
     connection_misses: IntCounterVec,
+    /// TLS handshakes made.
+    handshakes: IntCounterVec,
+    /// Queries sent to another upstream too.
+    hedges: IntCounterVec,
+    /// Questions that went round.
+    loops: IntCounterVec,
     /// What dashboards of old look for.
     old: OldFamilies,
     /// Families of the cache.
@@ -88,14 +96,29 @@ pub(crate) struct UpstreamMetrics {
     requests: IntCounter,
     /// Failed probes, under both names.
     health_failures: [IntCounter; 2],
-    /// Exchanges over TCP on a connection that was there.
-    tcp_hits: IntCounter,
-    /// Exchanges over TCP on a new connection.
-    tcp_misses: IntCounter,
+    /// Exchanges on a connection that was there.
+    connection_hits: IntCounter,
+    /// Exchanges on a new connection.
+    connection_misses: IntCounter,
     /// Exchanges over UDP, each on a new socket.
     udp_misses: IntCounter,
+    /// TLS handshakes.
+    handshakes: HandshakeMetrics,
+    /// Queries sent to another upstream too.
+    hedges: IntCounter,
+    /// Questions that went round.
+    loops: IntCounter,
     /// By response code.
     answers: [OnceLock<AnswerMetrics>; 16],
+}
+
+/// Handles of the TLS handshakes with one upstream.
+#[derive(Clone, Debug)]
+pub(crate) struct HandshakeMetrics {
+    /// With certificates.
+    full: IntCounter,
+    /// Of a session that was resumed.
+    resumed: IntCounter,
 }
 
 /// Handles of one upstream and response code.
@@ -185,6 +208,24 @@ impl Families {
                 "Queries sent on a new socket or connection.",
                 &["proxy_name", "to", "proto"],
             )?,
+            handshakes: counters(
+                registry,
+                "portolan_forward_tls_handshakes_total",
+                "TLS handshakes made with an upstream.",
+                &["to", "kind"],
+            )?,
+            hedges: counters(
+                registry,
+                "portolan_forward_hedges_total",
+                "Queries sent to another upstream because this one was slow.",
+                &["to"],
+            )?,
+            loops: counters(
+                registry,
+                "portolan_forward_loops_total",
+                "Questions that an upstream asked this server in turn.",
+                &["to"],
+            )?,
             old: OldFamilies::register(registry)?,
             cache: CacheFamilies::register(registry)?,
         };
@@ -204,24 +245,41 @@ impl Families {
     }
 
     /// Handles of one upstream.
-    pub(crate) fn upstream(&self, addr: SocketAddr) -> UpstreamMetrics {
-        let to = addr.to_string();
+    pub(crate) fn upstream(&self, target: &Target) -> UpstreamMetrics {
+        let to = target.addr.to_string();
         let inner = &self.inner;
+        let proto = match target.protection {
+            Protection::None => "tcp",
+            Protection::Tls(_) => "tcp-tls",
+            Protection::Https(_) => "https",
+        };
+        let connections =
+            |family: &IntCounterVec, proto| family.with_label_values(&[PROXY, &to, proto]);
+        let handshakes = |kind| match target.protection {
+            // No series for what there is none of.
+            Protection::None => nothing(),
+            Protection::Tls(_) | Protection::Https(_) => {
+                inner.handshakes.with_label_values(&[to.as_str(), kind])
+            }
+        };
         UpstreamMetrics {
             requests: inner.old.requests.with_label_values(&[&to]),
             health_failures: [
                 inner.health_failures.with_label_values(&[PROXY, &to]),
                 inner.old.health_failures.with_label_values(&[&to]),
             ],
-            tcp_hits: inner
-                .connection_hits
-                .with_label_values(&[PROXY, &to, "tcp"]),
-            tcp_misses: inner
-                .connection_misses
-                .with_label_values(&[PROXY, &to, "tcp"]),
-            udp_misses: inner
-                .connection_misses
-                .with_label_values(&[PROXY, &to, "udp"]),
+            connection_hits: connections(&inner.connection_hits, proto),
+            connection_misses: connections(&inner.connection_misses, proto),
+            udp_misses: match target.protection {
+                Protection::None => connections(&inner.connection_misses, "udp"),
+                Protection::Tls(_) | Protection::Https(_) => nothing(),
+            },
+            handshakes: HandshakeMetrics {
+                full: handshakes("full"),
+                resumed: handshakes("resumed"),
+            },
+            hedges: inner.hedges.with_label_values(&[&to]),
+            loops: inner.loops.with_label_values(&[&to]),
             answers: Default::default(),
             families: self.clone(),
             to: to.into(),
@@ -366,13 +424,28 @@ impl UpstreamMetrics {
         self.udp_misses.inc();
     }
 
-    /// Counts an exchange over TCP.
-    pub(crate) fn tcp(&self, reused: bool) {
+    /// Counts an exchange over a connection.
+    pub(crate) fn connected(&self, reused: bool) {
         if reused {
-            self.tcp_hits.inc();
+            self.connection_hits.inc();
         } else {
-            self.tcp_misses.inc();
+            self.connection_misses.inc();
         }
+    }
+
+    /// Counts a query sent to another upstream too.
+    pub(crate) fn hedged(&self) {
+        self.hedges.inc();
+    }
+
+    /// Counts a question that went round.
+    pub(crate) fn looped(&self) {
+        self.loops.inc();
+    }
+
+    /// Handles of the TLS handshakes.
+    pub(crate) fn handshakes(&self) -> &HandshakeMetrics {
+        &self.handshakes
     }
 
     /// Handles of a code met for the first time.
@@ -391,6 +464,24 @@ impl UpstreamMetrics {
             ],
         }
     }
+}
+
+// === impl HandshakeMetrics ===
+
+impl HandshakeMetrics {
+    /// Counts a handshake.
+    pub(crate) fn made(&self, resumed: bool) {
+        if resumed {
+            self.resumed.inc();
+        } else {
+            self.full.inc();
+        }
+    }
+}
+
+/// A counter that nobody sees.
+fn nothing() -> IntCounter {
+    IntCounter::new("nothing", "Nothing.").expect("a constant name is valid")
 }
 
 /// Registers a family.
@@ -432,10 +523,10 @@ mod tests {
     fn the_names_are_those_of_dashboards() {
         let registry = Registry::new();
         let families = Families::register(&registry).unwrap();
-        let upstream = families.upstream("192.0.2.53:53".parse().unwrap());
+        let upstream = families.upstream(&Target::plain("192.0.2.53:53".parse().unwrap()));
         upstream.sent();
         upstream.udp();
-        upstream.tcp(true);
+        upstream.connected(true);
         upstream.probe_failed();
         upstream.answered(Rcode::NOERROR, Duration::from_millis(1));
         families.cache("dns://:54", ".", "").requests.inc();
@@ -465,6 +556,8 @@ mod tests {
                 "coredns_proxy_conn_cache_misses_total",
                 "coredns_proxy_healthcheck_failures_total",
                 "coredns_proxy_request_duration_seconds",
+                "portolan_forward_hedges_total",
+                "portolan_forward_loops_total",
             ]
         );
     }

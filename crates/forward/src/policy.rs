@@ -24,6 +24,9 @@ pub enum Policy {
     RoundRobin,
     /// As configured.
     Sequential,
+    /// The one that answers fastest first; one query in [`EXPLORE`] draws the
+    /// order, so that the others are measured too.
+    Fastest,
 }
 
 /// How an upstream stands, best first.
@@ -39,8 +42,26 @@ pub(crate) enum Standing {
     Down,
 }
 
+/// How long an upstream takes to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RoundTrip {
+    /// As a rule.
+    pub(crate) smoothed: Duration,
+    /// How far from that, as a rule.
+    pub(crate) variation: Duration,
+}
+
+/// What a plan goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    /// How the upstream stands.
+    pub(crate) standing: Standing,
+    /// How long it takes; `None` before its first answer.
+    pub(crate) round_trip: Option<Duration>,
+}
+
 /// The attempts of one query.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Upstreams by their index, in order.
     order: Vec<usize>,
@@ -71,10 +92,18 @@ pub(crate) struct Attempt {
 
 impl Policy {
     /// The order for one query. `turn` grows by one with each.
-    fn order(self, count: usize, turn: usize, rng: &mut impl Rng) -> Vec<usize> {
+    fn order(self, candidates: &[Candidate], turn: usize, rng: &mut impl Rng) -> Vec<usize> {
+        let count = candidates.len();
         let mut order: Vec<usize> = (0..count).collect();
         match self {
             Self::Random => order.shuffle(rng),
+            Self::Fastest if turn % EXPLORE == EXPLORE - 1 => order.shuffle(rng),
+            // One that was never asked comes first.
+            Self::Fastest => order.sort_by_key(|&index| {
+                candidates
+                    .get(index)
+                    .and_then(|candidate| candidate.round_trip)
+            }),
             Self::RoundRobin if count > 0 => order.rotate_left(turn % count),
             Self::RoundRobin | Self::Sequential => {}
         }
@@ -102,16 +131,19 @@ impl Plan {
     /// them may be back.
     pub(crate) fn new(
         policy: Policy,
-        standings: &[Standing],
+        candidates: &[Candidate],
         turn: usize,
         max_failures: Option<usize>,
         rng: &mut impl Rng,
     ) -> Self {
-        let count = standings.len();
-        let all_down = standings.iter().all(|&standing| standing == Standing::Down);
+        let count = candidates.len();
+        let standing = |index: usize| candidates.get(index).map(|candidate| candidate.standing);
+        let all_down = candidates
+            .iter()
+            .all(|candidate| candidate.standing == Standing::Down);
         let policy = if all_down { Policy::Random } else { policy };
-        let mut order = policy.order(count, turn, rng);
-        order.sort_by_key(|&index| policy.rank(standings.get(index).copied()));
+        let mut order = policy.order(candidates, turn, rng);
+        order.sort_by_key(|&index| policy.rank(standing(index)));
         let counts_slow = all_down || max_failures.is_some();
         let max_failures = match max_failures {
             None => 2 * count,
@@ -158,6 +190,12 @@ impl Plan {
         None
     }
 
+    /// Whether there is another attempt.
+    pub(crate) fn has_next(&self) -> bool {
+        let mut ahead = self.clone();
+        ahead.next().is_some()
+    }
+
     /// Notes that the newest attempt takes longer than its patience.
     pub(crate) fn slow(&mut self) {
         self.failures += usize::from(self.counts_slow);
@@ -177,25 +215,40 @@ impl Plan {
 }
 
 /// How long to wait for an upstream before the next one is asked too: twice
-/// its smoothed round trip, 100 ms to 1 s, and twice that in the last round.
-pub(crate) fn patience(round_trip: Option<Duration>, round: u32) -> Duration {
-    let base = round_trip.map_or(FIRST_PATIENCE, |round_trip| {
-        (2 * round_trip).clamp(MIN_PATIENCE, MAX_PATIENCE)
-    });
+/// its smoothed round trip, 40 to 250 ms, and twice that in the last round.
+///
+/// Where that has led to many queries more (`is_sparing`), it is as long as
+/// an answer takes that is not out of the ordinary (RFC 6298 §2.3), 100 ms to
+/// 1 s.
+pub(crate) fn patience(round_trip: Option<RoundTrip>, round: u32, is_sparing: bool) -> Duration {
+    let base = match round_trip {
+        None => MAX_PATIENCE,
+        Some(known) if is_sparing => {
+            (known.smoothed + 4 * known.variation).clamp(MIN_SPARING, MAX_SPARING)
+        }
+        Some(known) => (2 * known.smoothed).clamp(MIN_PATIENCE, MAX_PATIENCE),
+    };
     if round < LAST_ROUND { base } else { 2 * base }
 }
 
 /// The round after which a query is not sent again.
 const LAST_ROUND: u32 = 2;
 
-/// Patience with an upstream that has never answered.
-const FIRST_PATIENCE: Duration = Duration::from_millis(350);
-
 /// Least patience: what a client does not notice.
-const MIN_PATIENCE: Duration = Duration::from_millis(100);
+const MIN_PATIENCE: Duration = Duration::from_millis(40);
 
-/// Most patience before the last round.
-const MAX_PATIENCE: Duration = Duration::from_secs(1);
+/// Most patience before the last round, and that with an upstream that has
+/// never answered.
+const MAX_PATIENCE: Duration = Duration::from_millis(250);
+
+/// Least patience when queries are to be spared.
+const MIN_SPARING: Duration = Duration::from_millis(100);
+
+/// Most of it.
+const MAX_SPARING: Duration = Duration::from_secs(1);
+
+/// One query in so many is not asked of the fastest.
+const EXPLORE: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -231,7 +284,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let mut counts = [0; 3];
         for _ in 0..3000 {
-            let mut plan = Plan::new(Policy::Random, &[Good; 3], 0, None, &mut rng);
+            let mut plan = Plan::new(Policy::Random, &candidates(&[Good; 3]), 0, None, &mut rng);
             counts[plan.next().unwrap().upstream] += 1;
         }
         assert!(
@@ -306,18 +359,23 @@ mod tests {
     #[test]
     fn loss_of_a_quarter_and_more_costs_no_query_and_little_time() {
         let mut rng = StdRng::seed_from_u64(3);
-        let round_trip = Duration::from_millis(1);
         let mut latencies = Vec::new();
         for turn in 0..650 {
-            let mut plan = Plan::new(Policy::RoundRobin, &[Good; 2], turn, None, &mut rng);
+            let mut plan = Plan::new(
+                Policy::RoundRobin,
+                &candidates(&[Good; 2]),
+                turn,
+                None,
+                &mut rng,
+            );
             let mut now = Duration::ZERO;
             while let Some(attempt) = plan.next() {
                 // A query or its response gets lost.
                 if rng.random_range(0..100) >= 28 {
-                    latencies.push(now + round_trip);
+                    latencies.push(now + Duration::from_millis(1));
                     break;
                 }
-                now += patience(Some(round_trip), attempt.round);
+                now += patience(Some(known(1, 0)), attempt.round, true);
                 plan.slow();
             }
         }
@@ -367,22 +425,76 @@ mod tests {
     }
 
     #[test]
+    fn the_fastest_is_asked_first_and_who_is_not_known_before() {
+        let with = |millis: Option<u64>| Candidate {
+            standing: Good,
+            round_trip: millis.map(Duration::from_millis),
+        };
+        let candidates = [with(Some(30)), with(Some(10)), with(None), with(Some(20))];
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut plan = Plan::new(Policy::Fastest, &candidates, 0, None, &mut rng);
+        assert_eq!(all_failing(&mut plan)[..4], [2, 1, 3, 0]);
+        let mut candidates = candidates;
+        candidates[2].standing = Suspect;
+        let mut plan = Plan::new(Policy::Fastest, &candidates, 0, None, &mut rng);
+        assert_eq!(all_failing(&mut plan)[..4], [1, 3, 0, 2]);
+    }
+
+    #[test]
+    fn the_fastest_is_not_asked_always() {
+        let with = |millis| Candidate {
+            standing: Good,
+            round_trip: Some(Duration::from_millis(millis)),
+        };
+        let mut rng = StdRng::seed_from_u64(1);
+        let others = (0..3200)
+            .filter(|&turn| {
+                let candidates = [with(10), with(20)];
+                let mut plan = Plan::new(Policy::Fastest, &candidates, turn, None, &mut rng);
+                plan.next().unwrap().upstream == 1
+            })
+            .count();
+        assert!((30..70).contains(&others), "{others}");
+    }
+
+    #[test]
     fn patience_follows_the_round_trip_within_bounds() {
-        for (round_trip, round, expected) in [
-            (None, 0, 350),
-            (Some(1), 0, 100),
-            (Some(200), 0, 400),
-            (Some(3000), 0, 1000),
-            (Some(1), 1, 100),
-            (Some(1), 2, 200),
+        for (round_trip, round, is_sparing, expected) in [
+            (None, 0, false, 250),
+            (Some((1, 0)), 0, false, 40),
+            (Some((40, 100)), 0, false, 80),
+            (Some((3000, 0)), 0, false, 250),
+            (Some((1, 0)), 1, false, 40),
+            (Some((1, 0)), 2, false, 80),
+            (None, 0, true, 250),
+            (Some((1, 0)), 0, true, 100),
+            (Some((30, 50)), 0, true, 230),
+            (Some((900, 100)), 0, true, 1000),
         ] {
-            let round_trip = round_trip.map(Duration::from_millis);
+            let round_trip = round_trip.map(|(smoothed, variation)| known(smoothed, variation));
             assert_eq!(
-                patience(round_trip, round).as_millis(),
+                patience(round_trip, round, is_sparing).as_millis(),
                 expected,
-                "{round_trip:?} {round}"
+                "{round_trip:?} {round} {is_sparing}"
             );
         }
+    }
+
+    /// A round trip in milliseconds.
+    fn known(smoothed: u64, variation: u64) -> RoundTrip {
+        RoundTrip {
+            smoothed: Duration::from_millis(smoothed),
+            variation: Duration::from_millis(variation),
+        }
+    }
+
+    /// Upstreams of which only the standing is known.
+    fn candidates(standings: &[Standing]) -> Vec<Candidate> {
+        let candidate = |&standing| Candidate {
+            standing,
+            round_trip: None,
+        };
+        standings.iter().map(candidate).collect()
     }
 
     /// A plan with a fixed seed.
@@ -393,7 +505,7 @@ mod tests {
         max_failures: Option<usize>,
     ) -> Plan {
         let mut rng = StdRng::seed_from_u64(7);
-        Plan::new(policy, standings, turn, max_failures, &mut rng)
+        Plan::new(policy, &candidates(standings), turn, max_failures, &mut rng)
     }
 
     /// The upstreams asked when every attempt fails.

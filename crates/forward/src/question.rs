@@ -47,6 +47,21 @@ pub enum Transport {
     Tcp,
 }
 
+/// Whether a query is made longer, so that its length says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Padding {
+    /// It is not.
+    None,
+    /// To the next multiple of [`BLOCK`].
+    Blocks,
+}
+
+/// Octets that padded queries are a multiple of (RFC 8467 §4.1).
+const BLOCK: usize = 128;
+
+/// The option that pads (RFC 7830 §3).
+const OPTION_PADDING: u16 = 12;
+
 // === impl Question ===
 
 impl Question {
@@ -116,7 +131,14 @@ impl Question {
     }
 
     /// Writes the query to an upstream; `edns` is the UDP payload to offer.
-    pub(crate) fn write_query(&self, out: &mut Vec<u8>, id: u16, edns: Option<u16>) {
+    /// Only a query with EDNS can be padded.
+    pub(crate) fn write_query(
+        &self,
+        out: &mut Vec<u8>,
+        id: u16,
+        edns: Option<u16>,
+        padding: Padding,
+    ) {
         // RFC 6840 §5.7: AD asks for AD, which the cache keeps for those who
         // want it.
         let mut bits = Flags::AUTHENTIC_DATA;
@@ -129,6 +151,9 @@ impl Question {
         }
         let edns = edns.map(|payload| (payload, self.dnssec_ok));
         ResponseWriter::query(out, id, bits, self.octets(), edns);
+        if edns.is_some() && padding == Padding::Blocks {
+            pad(out);
+        }
     }
 
     /// Whether a message is a response to this question under `id`: QR, the
@@ -145,6 +170,28 @@ impl Question {
             return false;
         };
         has_question(message) && sent.0.eq_ignore_ascii_case(received.0) && sent.1 == received.1
+    }
+
+    /// The same question, each letter of its name in upper or lower case by
+    /// chance (draft-vixie-dnsext-dns0x20).
+    pub(crate) fn in_random_case(&self) -> Self {
+        let mut question = self.clone();
+        let mut chance = [0_u8; MAX_NAME.div_ceil(8)];
+        rand::fill(&mut chance);
+        let name = question.length.saturating_sub(4);
+        for (index, octet) in question.octets.iter_mut().take(name).enumerate() {
+            let upper = chance.get(index / 8).copied().unwrap_or_default() >> (index % 8) & 1;
+            // No length of a label is a letter: those are 63 at most.
+            if octet.is_ascii_alphabetic() {
+                *octet = octet.to_ascii_lowercase() ^ upper << 5;
+            }
+        }
+        question
+    }
+
+    /// Whether a message that answers this question spells it alike.
+    pub(crate) fn is_spelled_by(&self, message: &[u8]) -> bool {
+        message.get(HEADER_LEN..HEADER_LEN + self.length) == Some(self.octets())
     }
 
     /// Whether a message refuses to read the query under `id`: a header alone
@@ -171,6 +218,19 @@ impl Question {
         octets.extend_from_slice(&self.qclass.0.to_be_bytes());
         self.spell(&octets);
     }
+}
+
+/// Pads a query that ends with an OPT without options.
+fn pad(query: &mut Vec<u8>) {
+    let padded = (query.len() + 4).next_multiple_of(BLOCK);
+    let octets = u16::try_from(padded - query.len() - 4).unwrap_or(0);
+    // The length of the options is what the OPT ends with.
+    let end = query.len() - 2;
+    query.truncate(end);
+    for field in [octets + 4, OPTION_PADDING, octets] {
+        query.extend_from_slice(&field.to_be_bytes());
+    }
+    query.resize(padded, 0);
 }
 
 /// What follows the header of a response with an id.
@@ -244,7 +304,7 @@ mod tests {
         question.dnssec_ok = true;
         question.checking_disabled = true;
         let mut out = Vec::new();
-        question.write_query(&mut out, 0x1234, Some(1232));
+        question.write_query(&mut out, 0x1234, Some(1232), Padding::None);
         let query = Query::read(&out).unwrap();
         assert_eq!(query.id, 0x1234);
         assert!(
@@ -255,10 +315,46 @@ mod tests {
         assert_eq!(query.edns.unwrap().udp_payload, 1232);
         assert!(query.dnssec_ok());
         question.recursion_desired = false;
-        question.write_query(&mut out, 1, None);
+        question.write_query(&mut out, 1, None, Padding::None);
         let query = Query::read(&out).unwrap();
         assert!(!query.flags.has(Flags::RECURSION_DESIRED));
         assert!(query.edns.is_none());
+    }
+
+    #[test]
+    fn padded_queries_have_a_multiple_of_128_octets_and_can_be_read() {
+        for length in 1..=63 {
+            let name = format!("{}.example.org", "a".repeat(length));
+            let mut out = Vec::new();
+            question(&name, Rtype::A).write_query(&mut out, 7, Some(1232), Padding::Blocks);
+            assert_eq!(out.len(), 128, "{name}");
+            let query = Query::read(&out).unwrap();
+            let padding = query.edns.unwrap().options.find(OPTION_PADDING).unwrap();
+            assert!(padding.iter().all(|&octet| octet == 0));
+        }
+        let name = [["a"; 31].join("a"), ["b"; 31].join("b")].join(".");
+        let mut out = Vec::new();
+        question(&name, Rtype::A).write_query(&mut out, 7, Some(1232), Padding::Blocks);
+        assert_eq!(out.len(), 256);
+    }
+
+    #[test]
+    fn a_random_case_is_another_spelling_of_the_same_name() {
+        let plain = question("www.Example-1.org", Rtype::HTTPS);
+        let mut spellings = std::collections::BTreeSet::new();
+        for _ in 0..50 {
+            let random = plain.in_random_case();
+            assert!(random.octets().eq_ignore_ascii_case(plain.octets()));
+            let (_, sent) = random.octets().split_last_chunk::<4>().unwrap();
+            let (_, type_and_class) = plain.octets().split_last_chunk::<4>().unwrap();
+            assert_eq!(sent, type_and_class);
+            let echo = response(7, random.octets());
+            assert!(random.is_answered_by(&echo, 7) && random.is_spelled_by(&echo));
+            let lower = response(7, &random.octets().to_ascii_lowercase());
+            assert!(!random.is_spelled_by(&lower) || random.octets() == &lower[12..]);
+            spellings.insert(random.octets().to_vec());
+        }
+        assert!(spellings.len() > 40, "{}", spellings.len());
     }
 
     #[test]

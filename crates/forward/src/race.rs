@@ -2,20 +2,24 @@
 //!
 //! An attempt that takes longer than its patience is not given up: the next
 //! upstream is asked too, and whichever answers first is heard. So a slow
-//! upstream costs a query of its own, not the query.
+//! upstream costs a query of its own, not the query. What the others say is
+//! waited for in the background, to learn how long they take.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use portolan_proto::Message;
 use portolan_proto::Rcode;
 use tokio::time::Instant;
 
+use crate::Context;
 use crate::Failure;
 use crate::Question;
 use crate::error::ExchangeError;
+use crate::hedge::Hedging;
 use crate::policy::Plan;
 use crate::policy::patience;
 use crate::upstream::Upstream;
@@ -30,6 +34,10 @@ pub(crate) struct Race<'a> {
     pub(crate) upstreams: &'a [Arc<Upstream>],
     /// What to ask.
     pub(crate) question: &'a Question,
+    /// The account of second queries.
+    pub(crate) hedging: &'a Arc<Hedging>,
+    /// Where attempts go on in the background.
+    pub(crate) context: &'a Context,
     /// Longest wait for one answer.
     pub(crate) read_timeout: Duration,
     /// Codes that are kept back while another upstream may do better.
@@ -44,6 +52,10 @@ pub(crate) struct Reply {
     /// Address and port of the upstream.
     pub(crate) upstream: Arc<str>,
 }
+
+/// The attempts of a query that are under way: the number, the upstream, and
+/// what comes of it.
+type Running = FuturesUnordered<BoxFuture<'static, (u32, usize, Result<Message, ExchangeError>)>>;
 
 /// What happened so far.
 #[derive(Default)]
@@ -60,8 +72,11 @@ impl Race<'_> {
     /// Runs the plan within [`TOTAL_BUDGET`].
     pub(crate) async fn run(&self, mut plan: Plan) -> Result<Reply, Failure> {
         let deadline = Instant::now() + TOTAL_BUDGET;
+        let is_sparing = self.hedging.query();
         let mut outcome = Outcome::default();
-        let mut running = FuturesUnordered::new();
+        let mut running = Running::new();
+        let mut hedges = 0;
+        let asked_once = u32::try_from(self.upstreams.len()).unwrap_or(u32::MAX);
         // The attempt begun last, and when its patience ends.
         let mut newest = None;
         let mut begun = 0;
@@ -71,14 +86,19 @@ impl Race<'_> {
                 && let Some(upstream) = self.upstreams.get(attempt.upstream)
             {
                 let now = Instant::now();
-                let wait = patience(upstream.round_trip(self.question), attempt.round);
+                let round_trip = upstream.round_trip(self.question);
                 begun += 1;
+                let mut wait = patience(round_trip, attempt.round, is_sparing);
+                if begun >= asked_once && upstream.is_reliable(self.question) {
+                    wait = wait.max(REPEAT);
+                }
                 newest = Some((begun, upstream, (now + wait).min(deadline)));
                 let until = (now + self.read_timeout).min(deadline);
-                running.push(async move {
-                    let result = upstream.ask(self.question, until).await;
+                let (asked, question) = (Arc::clone(upstream), self.question.clone());
+                running.push(Box::pin(async move {
+                    let result = asked.ask(&question, until).await;
                     (begun, attempt.upstream, result)
-                });
+                }));
             }
             if running.is_empty() {
                 return outcome.end();
@@ -92,6 +112,7 @@ impl Race<'_> {
                         Ok(message) => {
                             let reply = self.reply(index, message);
                             if !self.failover.contains(&reply.message.rcode()) {
+                                self.leave(running, hedges);
                                 return Ok(reply);
                             }
                             plan.settle(index);
@@ -110,10 +131,38 @@ impl Race<'_> {
                     if let Some((_, upstream, _)) = newest.take() {
                         upstream.failed();
                         plan.slow();
+                        if plan.has_next() {
+                            upstream.hedged();
+                            self.hedging.spend();
+                            hedges += 1;
+                        }
                     }
                 }
             }
         }
+    }
+
+    /// Leaves attempts to the background. Those that get no answer have
+    /// justified a second query each.
+    fn leave(&self, mut running: Running, hedges: usize) {
+        if running.is_empty() {
+            // All that was asked has answered.
+            return;
+        }
+        let hedging = Arc::clone(self.hedging);
+        let Some(place) = hedging.straggle() else {
+            return;
+        };
+        self.context.spawn(async move {
+            let _place = place;
+            let mut unanswered = 0;
+            while let Some((_, _, result)) = running.next().await {
+                unanswered += usize::from(result.is_err());
+            }
+            for _ in 0..unanswered.min(hedges) {
+                hedging.give_back();
+            }
+        });
     }
 
     /// What the upstream at an index says.
@@ -134,12 +183,17 @@ impl Outcome {
         if let Some(reply) = self.kept {
             return Ok(reply);
         }
-        let message = self
-            .error
-            .map_or_else(|| NO_HEALTHY.to_owned(), |error| error.to_string());
-        Err(Failure::unreachable(message))
+        Err(match self.error {
+            None => Failure::unreachable(NO_HEALTHY.to_owned()),
+            Some(error) if error.is_reached() => Failure::network(error.to_string()),
+            Some(error) => Failure::unreachable(error.to_string()),
+        })
     }
 }
+
+/// Least patience before a query is repeated on a connection. TCP repeats what
+/// is lost; only a connection that is gone for good is worth another one.
+const REPEAT: Duration = crate::line::SILENCE;
 
 /// Error text when no upstream is worth asking.
 pub(crate) const NO_HEALTHY: &str = "no healthy proxies";

@@ -6,12 +6,13 @@ use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
 
-use portolan_proto::Ede;
 use portolan_proto::Flags;
 use portolan_proto::Message;
+use portolan_proto::Name;
 use portolan_proto::Qname;
 use portolan_proto::Rcode;
 use portolan_proto::Rtype;
+use tokio::sync::Notify;
 
 use crate::Answer;
 use crate::Cache;
@@ -26,7 +27,9 @@ use crate::cache::Kind;
 use crate::cache::Lookup;
 use crate::flight::Flights;
 use crate::flight::Outcome;
+use crate::loops::SUSPICIOUS;
 use crate::race::Reply;
+use crate::special;
 
 /// How long upstreams may take when there is an expired answer to fall back
 /// on (RFC 8767 §5: the client response timer).
@@ -105,12 +108,18 @@ impl Resolver {
             .is_some_and(|(_, stanza)| stanza.allows(client))
     }
 
-    /// Answers from the cache, at once. An entry that has to be refreshed is
-    /// refreshed meanwhile. Any thread may call this.
+    /// Answers from the cache, at once, and about special names. An entry that
+    /// has to be refreshed is refreshed meanwhile. Any thread may call this.
     pub fn cached(&self, question: &Question, now: Instant) -> Option<Answer> {
+        if let Some(answer) = self.inner.special(question) {
+            return Some(answer);
+        }
         let cache = self.inner.cache.as_ref()?;
         match cache.lookup(question, now) {
-            Lookup::Miss | Lookup::Verify => None,
+            Lookup::Miss => cache.cut(question, now, |above| {
+                self.inner.is_of_same(question, above)
+            }),
+            Lookup::Verify => None,
             Lookup::Hit { answer, refresh } => {
                 if let Some(entry) = refresh {
                     self.spawn_refresh(question.clone(), entry);
@@ -131,6 +140,12 @@ impl Resolver {
         // A zone is not one message (RFC 5936 §2.2), and not for passing on.
         if matches!(question.qtype, Rtype::AXFR | Rtype::IXFR) {
             return Err(Failure::transfer());
+        }
+        if self.inner.context.loops.has_returned(&question.qname) {
+            return Err(Failure::looped());
+        }
+        if let Some(answer) = self.inner.special(&question) {
+            return Ok(answer);
         }
         let Some(cache) = &self.inner.cache else {
             return self.inner.fetch(&question).await;
@@ -187,6 +202,25 @@ impl Inner {
             .find(|(_, stanza)| stanza.claims(qname))
     }
 
+    /// Whether a name above that of a question is for the same upstreams.
+    fn is_of_same(&self, question: &Question, above: &[u8]) -> bool {
+        let Ok(above) = Name::from_wire(above) else {
+            return false;
+        };
+        let position = |qname| self.claimant(qname, 0).map(|(position, _)| position);
+        position(&question.qname) == position(&Qname::from(&above))
+    }
+
+    /// Answers about a name that is not for upstreams.
+    fn special(&self, question: &Question) -> Option<Answer> {
+        let zone = special::zone(&question.qname)?;
+        let (_, stanza) = self.claimant(&question.qname, 0)?;
+        if stanza.takes_special(&question.qname, zone.kind) {
+            return None;
+        }
+        special::answer(question, zone)
+    }
+
     /// Asks upstreams anew what an entry says. Says whether they had an
     /// answer.
     async fn refresh(self: &Arc<Self>, mut question: Question) -> bool {
@@ -229,7 +263,7 @@ impl Inner {
     /// same at the same time.
     async fn fetch(self: &Arc<Self>, question: &Question) -> Outcome {
         let (inner, asked) = (Arc::clone(self), question.clone());
-        let ask = async move { inner.ask_and_keep(&asked).await };
+        let ask = |joined: Arc<Notify>| async move { inner.ask_and_keep(&asked, &joined).await };
         let mut result = self.flights.join(question, ask).await;
         if let Ok(answer) = &mut result {
             answer.authentic_data = authentic_data(question, &answer.message);
@@ -237,9 +271,14 @@ impl Inner {
         result
     }
 
-    /// Asks upstreams and keeps what comes of it.
-    async fn ask_and_keep(&self, question: &Question) -> Outcome {
-        let mut result = self.ask(question).await;
+    /// Asks upstreams and keeps what comes of it. `joined` rings when the
+    /// same is asked again meanwhile.
+    async fn ask_and_keep(&self, question: &Question, joined: &Notify) -> Outcome {
+        let mut result = tokio::select! {
+            biased;
+            result = self.ask(question) => result,
+            () = self.goes_round(question, joined) => Err(Failure::looped()),
+        };
         let Some(cache) = &self.cache else {
             return result;
         };
@@ -250,12 +289,27 @@ impl Inner {
                     tracing::debug!(plugin = "cache", "failure kept");
                 }
             }
-            Err(failure) if failure.ede == Some(Ede::NO_REACHABLE_AUTHORITY) => {
+            Err(failure) if failure.is_upstreams() => {
                 cache.keep_failure(question, clock());
             }
             Err(_) => {}
         }
         result
+    }
+
+    /// Ends when a question that takes long and was asked again has proved to
+    /// go round, and only then.
+    async fn goes_round(&self, question: &Question, joined: &Notify) {
+        tokio::time::sleep(SUSPICIOUS).await;
+        joined.notified().await;
+        let loops = &self.context.loops;
+        if let Ok(_look) = loops.looks.try_acquire()
+            && let Some((_, stanza)) = self.claimant(&question.qname, 0)
+            && stanza.goes_round(question, loops).await
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
     }
 
     /// Asks the stanza that claims the name, and those that it leaves the

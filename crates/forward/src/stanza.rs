@@ -9,7 +9,9 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use portolan_proto::Message;
+use portolan_proto::Name;
 use portolan_proto::Qname;
 use portolan_proto::Rcode;
 use portolan_proto::Section;
@@ -20,17 +22,22 @@ use tokio_util::sync::DropGuard;
 use crate::Config;
 use crate::Context;
 use crate::Failure;
-use crate::Families;
 use crate::MAX_UPSTREAMS;
 use crate::Question;
-use crate::UpstreamConfig;
-use crate::lookup;
+use crate::hedge::Hedging;
+use crate::loops::Loops;
+use crate::loops::RETURN;
+use crate::origin::Origin;
+use crate::origin::origins;
+use crate::origin::targets;
 use crate::policy::Plan;
 use crate::race::NO_HEALTHY;
 use crate::race::Race;
 use crate::race::Reply;
 use crate::resolv_conf::CHECK_EVERY;
-use crate::resolv_conf::Followed;
+use crate::special;
+use crate::special::Kind;
+use crate::target::Target;
 use crate::upstream::Settings;
 use crate::upstream::Upstream;
 
@@ -47,8 +54,10 @@ pub struct Forward {
     turn: AtomicUsize,
     /// Queries at work.
     concurrent: AtomicUsize,
-    /// Metrics.
-    families: Families,
+    /// The account of second queries.
+    hedging: Arc<Hedging>,
+    /// Its surroundings.
+    context: Context,
     /// Ends probing and following when the stanza is dropped.
     _ending: DropGuard,
 }
@@ -71,6 +80,12 @@ pub enum BuildError {
         /// Why.
         reason: String,
     },
+    /// A name that an upstream has to prove is none.
+    #[error("not a name that a certificate can carry: {0}")]
+    ServerName(String),
+    /// What TLS needs cannot be read.
+    #[error("tls: {0}")]
+    Tls(std::io::Error),
     /// A file of upstreams cannot be read.
     #[error("unable to read {}: {reason}", path.display())]
     Read {
@@ -90,15 +105,6 @@ pub(crate) struct Exchange {
     pub(crate) next: bool,
 }
 
-/// Where upstreams come from, in the order of the settings.
-#[derive(Debug)]
-enum Origin {
-    /// Known addresses.
-    Fixed(Vec<SocketAddr>),
-    /// A file that is followed.
-    File(Followed),
-}
-
 /// Counts one query for as long as it lives.
 struct Slot<'a>(&'a AtomicUsize);
 
@@ -112,22 +118,23 @@ impl Forward {
     /// See [`BuildError`].
     pub async fn build(config: Config, context: &Context) -> Result<Arc<Self>, BuildError> {
         let origins = origins(&config).await?;
-        let addrs = addrs(&origins);
-        match addrs.len() {
+        let targets = targets(&origins);
+        match targets.len() {
             0 => return Err(BuildError::NoUpstreams),
             1..=MAX_UPSTREAMS => {}
             count => return Err(BuildError::TooManyUpstreams(count)),
         }
         let token = context.token.child_token();
         let settings = Arc::new(Settings::new(&config, context, token.clone()));
-        let upstreams = upstreams(&addrs, &[], &settings, context);
+        let upstreams = upstreams(&targets, &[], &settings, context);
         let forward = Arc::new(Self {
             config,
             settings,
             upstreams: ArcSwap::from_pointee(upstreams),
             turn: AtomicUsize::new(0),
             concurrent: AtomicUsize::new(0),
-            families: context.families.clone(),
+            hedging: Arc::new(Hedging::new()),
+            context: context.clone(),
             _ending: token.clone().drop_guard(),
         });
         let weak = Arc::downgrade(&forward);
@@ -150,6 +157,24 @@ impl Forward {
         self.config.from.iter().any(|zone| qname.is_within(zone)) && !excepted()
     }
 
+    /// Whether a name in a special zone is for the upstreams all the same. The
+    /// name is one that this stanza claims.
+    pub(crate) fn takes_special(&self, qname: &Qname, kind: Kind) -> bool {
+        let names_more_than_the_root = || {
+            let claims = |zone: &Name| !zone.is_root() && qname.is_within(zone);
+            self.config.from.iter().any(claims)
+        };
+        let asks_private_upstreams = || {
+            let upstreams = self.upstreams.load();
+            upstreams
+                .iter()
+                .all(|upstream| special::is_private(upstream.target().addr.ip()))
+        };
+        self.config.forward_special_names
+            || names_more_than_the_root()
+            || kind == Kind::Private && asks_private_upstreams()
+    }
+
     /// Whether a client may use this stanza. An IPv4 address in IPv6 clothes
     /// counts as IPv4.
     pub fn allows(&self, client: IpAddr) -> bool {
@@ -167,17 +192,23 @@ impl Forward {
 
     /// The upstreams as of now.
     pub fn upstreams(&self) -> Vec<SocketAddr> {
-        self.upstreams.load().iter().map(|u| u.addr()).collect()
+        self.upstreams
+            .load()
+            .iter()
+            .map(|u| u.target().addr)
+            .collect()
     }
 
     /// Asks the upstreams.
     pub(crate) async fn exchange(&self, question: &Question) -> Result<Exchange, Failure> {
         let _slot = self.slot()?;
         let upstreams = self.upstreams.load_full();
-        let plan = self.plan(&upstreams)?;
+        let plan = self.plan(&upstreams, question)?;
         let race = Race {
             upstreams: &upstreams,
             question,
+            hedging: &self.hedging,
+            context: &self.context,
             read_timeout: self.config.read_timeout,
             failover: &self.config.failover,
         };
@@ -186,30 +217,52 @@ impl Forward {
         Ok(Exchange { reply, next })
     }
 
+    /// Whether all upstreams that have anything to say about a question ask
+    /// this server in turn. There is at least one.
+    pub(crate) async fn goes_round(&self, question: &Question, loops: &Loops) -> bool {
+        let upstreams = self.upstreams.load_full();
+        let deadline = Instant::now() + RETURN;
+        let looks = upstreams.iter().map(|upstream| async move {
+            let marker = loops.mark(&question.qname, rand::random())?;
+            let marked = question.with_name(&marker.name);
+            tokio::select! {
+                biased;
+                () = marker.returned.notified() => {
+                    upstream.looped();
+                    Some(true)
+                }
+                responds = upstream.responds(&marked, deadline) => responds.then_some(false),
+            }
+        });
+        let found = join_all(looks).await;
+        found.contains(&Some(true)) && !found.contains(&Some(false))
+    }
+
     /// Takes one of `max_concurrent` places.
     fn slot(&self) -> Result<Slot<'_>, Failure> {
         let slot = Slot::take(&self.concurrent);
         let maximum = self.config.max_concurrent;
         if maximum > 0 && self.concurrent.load(Ordering::Relaxed) > maximum {
-            self.families.rejected();
+            self.context.families.rejected();
             return Err(Failure::overload(maximum));
         }
         Ok(slot)
     }
 
     /// Plans the attempts of one query.
-    fn plan(&self, upstreams: &[Arc<Upstream>]) -> Result<Plan, Failure> {
+    fn plan(&self, upstreams: &[Arc<Upstream>], question: &Question) -> Result<Plan, Failure> {
         let now = Instant::now();
-        let standings: Vec<_> = upstreams.iter().map(|u| u.standing(now)).collect();
+        let candidate = |upstream: &Arc<Upstream>| upstream.candidate(question, now);
+        let candidates: Vec<_> = upstreams.iter().map(candidate).collect();
         let plan = Plan::new(
             self.config.policy,
-            &standings,
+            &candidates,
             self.turn.fetch_add(1, Ordering::Relaxed),
             self.config.max_connect_attempts,
             &mut rand::rng(),
         );
         if plan.all_down() {
-            self.families.broken();
+            self.context.families.broken();
             if self.config.failfast_all_unhealthy_upstreams {
                 return Err(Failure::unreachable(NO_HEALTHY.into()));
             }
@@ -246,62 +299,24 @@ impl Drop for Slot<'_> {
     }
 }
 
-/// Finds out where the upstreams come from.
-async fn origins(config: &Config) -> Result<Vec<Origin>, BuildError> {
-    let mut origins = Vec::new();
-    for upstream in &config.upstreams {
-        origins.push(match upstream {
-            UpstreamConfig::Addr(addr) => Origin::Fixed(vec![*addr]),
-            UpstreamConfig::File(path) => {
-                let followed = Followed::open(path.clone()).await;
-                Origin::File(followed.map_err(|reason| BuildError::Read {
-                    path: path.clone(),
-                    reason,
-                })?)
-            }
-            UpstreamConfig::Hostname { host, port } => {
-                let found = lookup::addresses(host, *port, &config.resolver).await;
-                Origin::Fixed(found.map_err(|reason| BuildError::Resolve {
-                    host: host.clone(),
-                    reason,
-                })?)
-            }
-        });
-    }
-    Ok(origins)
-}
-
-/// The addresses of all origins, in order.
-fn addrs(origins: &[Origin]) -> Vec<SocketAddr> {
-    origins
-        .iter()
-        .flat_map(|origin| match origin {
-            Origin::Fixed(addrs) => addrs,
-            Origin::File(followed) => &followed.addrs,
-        })
-        .copied()
-        .collect()
-}
-
-/// The upstreams at some addresses. What was known of one is kept.
+/// The upstreams for some targets. What was known of one is kept.
 fn upstreams(
-    addrs: &[SocketAddr],
+    targets: &[Target],
     known: &[Arc<Upstream>],
     settings: &Arc<Settings>,
     context: &Context,
 ) -> Vec<Arc<Upstream>> {
-    addrs
+    targets
         .iter()
         .take(MAX_UPSTREAMS)
-        .map(|&addr| match known.iter().find(|u| u.addr() == addr) {
+        .map(|target| match known.iter().find(|u| u.target() == target) {
             Some(upstream) => Arc::clone(upstream),
-            None => Arc::new(Upstream::new(addr, Arc::clone(settings), context)),
+            None => Arc::new(Upstream::new(target.clone(), Arc::clone(settings), context)),
         })
         .collect()
 }
 
-/// Closes connections past their time and follows files, until the stanza is
-/// dropped.
+/// Follows files and host names until the stanza is dropped.
 async fn upkeep(
     forward: Weak<Forward>,
     mut origins: Vec<Origin>,
@@ -314,21 +329,16 @@ async fn upkeep(
             () = tokio::time::sleep(CHECK_EVERY) => {}
         }
         let mut changed = false;
-        for origin in &mut origins {
-            if let Origin::File(followed) = origin {
-                changed |= followed.check().await;
-            }
-        }
         let Some(forward) = forward.upgrade() else {
             return;
         };
+        for origin in &mut origins {
+            changed |= origin.check(&forward.config).await;
+        }
         let known = forward.upstreams.load_full();
         if changed {
-            let now = upstreams(&addrs(&origins), &known, &forward.settings, &context);
+            let now = upstreams(&targets(&origins), &known, &forward.settings, &context);
             forward.upstreams.store(Arc::new(now));
-        }
-        for upstream in known.iter() {
-            upstream.sweep(Instant::now());
         }
     }
 }

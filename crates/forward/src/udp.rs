@@ -22,6 +22,7 @@ use crate::Question;
 use crate::error::Cause;
 use crate::error::ExchangeError;
 use crate::error::Step;
+use crate::question::Padding;
 use crate::question::response_body;
 
 /// UDP payload that is offered to upstreams, in octets: what passes any path
@@ -54,33 +55,48 @@ impl Link {
     }
 }
 
+/// What is not the same for every upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// Whether the query has an OPT.
+    pub(crate) edns: bool,
+    /// Whether the name is to come back as it was spelled.
+    pub(crate) exact: bool,
+}
+
 /// Asks a question and waits for its response until `deadline`.
 pub(crate) async fn exchange(
     link: Link,
     question: &Question,
-    edns: bool,
+    manner: Manner,
     deadline: Instant,
 ) -> Result<Message, ExchangeError> {
+    let Manner { edns, exact } = manner;
     let id = rand::random();
     let mut query = Vec::with_capacity(RECEIVE);
-    question.write_query(&mut query, id, edns.then_some(UDP_PAYLOAD));
+    question.write_query(&mut query, id, edns.then_some(UDP_PAYLOAD), Padding::None);
     let read = |datagram: &mut Vec<u8>| {
         if question.is_answered_by(datagram, id) {
-            return Message::parse(std::mem::take(datagram)).ok().map(Some);
+            if exact && !question.is_spelled_by(datagram) {
+                return Some(Err(Cause::Spelling));
+            }
+            return Message::parse(std::mem::take(datagram)).ok().map(Ok);
         }
-        (edns && question.is_header_error(datagram, id)).then_some(None)
+        (edns && question.is_header_error(datagram, id)).then_some(Err(Cause::NoEdns))
     };
     let (received, local) = transact(link, query, deadline, read).await?;
-    match received {
-        Some(message) if !(edns && lacks_edns(&message)) => Ok(message),
-        _ => Err(ExchangeError {
-            step: Step::Read,
-            network: "udp",
-            local,
-            peer: link.peer,
-            cause: Cause::NoEdns,
-        }),
-    }
+    let cause = match received {
+        Ok(message) if edns && lacks_edns(&message) => Cause::NoEdns,
+        Ok(message) => return Ok(message),
+        Err(cause) => cause,
+    };
+    Err(ExchangeError {
+        step: Step::Read,
+        network: "udp",
+        local,
+        peer: link.peer,
+        cause,
+    })
 }
 
 /// Whether a response says that the upstream cannot read an OPT
@@ -97,7 +113,7 @@ pub(crate) async fn probe(
 ) -> Result<(), ExchangeError> {
     let id = rand::random();
     let mut query = Vec::with_capacity(RECEIVE);
-    question.write_query(&mut query, id, None);
+    question.write_query(&mut query, id, None, Padding::None);
     let read = |datagram: &mut Vec<u8>| response_body(datagram, id).map(|_| ());
     transact(link, query, deadline, read).await.map(|_| ())
 }
@@ -119,18 +135,18 @@ async fn transact<T>(
     };
     let socket = connect(link)
         .await
-        .map_err(|error| fail(Step::Dial, None, Cause::Io(error)))?;
+        .map_err(|error| fail(Step::Dial, None, error.into()))?;
     let local = socket.local_addr().ok();
     socket
         .send(&buffer)
         .await
-        .map_err(|error| fail(Step::Write, local, Cause::Io(error)))?;
+        .map_err(|error| fail(Step::Write, local, error.into()))?;
     loop {
         buffer.clear();
         buffer.reserve(RECEIVE);
         match timeout_at(deadline, socket.recv_buf(&mut buffer)).await {
             Err(_) => return Err(fail(Step::Read, local, Cause::Timeout)),
-            Ok(Err(error)) => return Err(fail(Step::Read, local, Cause::Io(error))),
+            Ok(Err(error)) => return Err(fail(Step::Read, local, error.into())),
             Ok(Ok(_)) => {
                 if let Some(done) = read(&mut buffer) {
                     return Ok((done, local));

@@ -1,14 +1,12 @@
 //! One server that queries are sent to.
 
 use std::net::IpAddr;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -16,7 +14,6 @@ use portolan_proto::Class;
 use portolan_proto::Flags;
 use portolan_proto::Message;
 use portolan_proto::Rtype;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,20 +21,35 @@ use tokio_util::task::TaskTracker;
 
 use crate::Config;
 use crate::Context;
+use crate::DohMethod;
 use crate::Question;
 use crate::Transport;
+use crate::dial::Dialer;
+use crate::dial::Handshake;
 use crate::error::Cause;
 use crate::error::ExchangeError;
 use crate::error::Step;
 use crate::health::Change;
 use crate::health::Health;
+use crate::https::Https;
+use crate::lapse::Lapse;
+use crate::lines::Limits;
+use crate::lines::Lines;
+use crate::measured::Measured;
 use crate::metrics::UpstreamMetrics;
-use crate::policy::Standing;
-use crate::pool::Limits;
-use crate::pool::Pool;
-use crate::tcp;
+use crate::policy::Candidate;
+use crate::policy::RoundTrip;
+use crate::stream::Exchanged;
+use crate::stream::Streamed;
+use crate::target::Proof;
+use crate::target::Protection;
+use crate::target::Target;
 use crate::udp;
 use crate::udp::Link;
+use crate::udp::Manner;
+
+/// The longest TTL there is (RFC 2181 §8).
+const MAX_TTL: u32 = 0x7fff_ffff;
 
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -45,9 +57,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A server that queries are sent to, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    /// Address and port.
-    addr: SocketAddr,
-    /// The same, as text.
+    /// Where it is and how it is asked.
+    target: Target,
+    /// Address and port, as text.
     label: Arc<str>,
     /// What all upstreams of the stanza share.
     settings: Arc<Settings>,
@@ -56,13 +68,28 @@ pub(crate) struct Upstream {
     /// Rung when a probe may be due sooner than whoever waits for it thinks.
     failure: Arc<Notify>,
     /// Smoothed round trip over UDP and over TCP.
-    round_trips: [RoundTrip; 2],
-    /// Idle TCP connections.
-    pool: Pool<TcpStream>,
+    round_trips: [Measured; 2],
+    /// Its connections.
+    connections: Connections,
+    /// Whether it does not read an OPT.
+    lacks_edns: Lapse,
+    /// Whether it does not give back a name as it was spelled.
+    lacks_spelling: Lapse,
     /// Whether it was logged that this host lacks what a query needs.
     is_lack_told: AtomicBool,
+    /// Whether it was logged lately that it asks this server in turn.
+    loop_told: Lapse,
     /// Metrics.
     metrics: UpstreamMetrics,
+}
+
+/// The connections to an upstream.
+#[derive(Debug)]
+enum Connections {
+    /// TCP or TLS.
+    Stream(Streamed),
+    /// HTTPS.
+    Https(Https),
 }
 
 /// What the upstreams of one stanza share.
@@ -72,10 +99,14 @@ pub(crate) struct Settings {
     force_tcp: bool,
     /// UDP first.
     prefer_udp: bool,
+    /// Names spelled by chance over UDP.
+    case_randomization: bool,
     /// Address to send from.
     source: Option<IpAddr>,
     /// Bounds of the connections.
     limits: Limits,
+    /// How DNS over HTTPS asks.
+    doh_method: DohMethod,
     /// Probes that may fail.
     max_fails: u32,
     /// Time between probes.
@@ -88,34 +119,31 @@ pub(crate) struct Settings {
     token: CancellationToken,
 }
 
-/// A smoothed round trip (RFC 6298 §2): each new one counts an eighth.
-#[derive(Debug, Default)]
-struct RoundTrip {
-    /// In microseconds; 0 before the first.
-    micros: AtomicU32,
-}
-
 // === impl Upstream ===
 
 impl Upstream {
     /// A server that has not been asked yet.
-    pub(crate) fn new(addr: SocketAddr, settings: Arc<Settings>, context: &Context) -> Self {
+    pub(crate) fn new(target: Target, settings: Arc<Settings>, context: &Context) -> Self {
+        let metrics = context.families.upstream(&target);
         Self {
-            addr,
-            label: addr.to_string().into(),
+            label: target.addr.to_string().into(),
+            connections: Connections::new(&target, &settings, &metrics),
             health: Mutex::new(Health::new(settings.max_fails, settings.interval)),
             failure: Arc::default(),
             round_trips: Default::default(),
-            pool: Pool::new(settings.limits),
+            lacks_edns: Lapse::default(),
+            lacks_spelling: Lapse::default(),
             is_lack_told: AtomicBool::new(false),
-            metrics: context.families.upstream(addr),
+            loop_told: Lapse::default(),
+            metrics,
             settings,
+            target,
         }
     }
 
-    /// Address and port.
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
+    /// Where it is and how it is asked.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Address and port, as text.
@@ -123,19 +151,28 @@ impl Upstream {
         &self.label
     }
 
-    /// How it stands.
-    pub(crate) fn standing(&self, now: Instant) -> Standing {
-        self.health().standing(now.into_std())
-    }
-
     /// Its smoothed round trip on the transport that a question takes.
-    pub(crate) fn round_trip(&self, question: &Question) -> Option<Duration> {
-        self.round_trips[self.transport(question) as usize].smoothed()
+    pub(crate) fn round_trip(&self, question: &Question) -> Option<RoundTrip> {
+        self.round_trips[self.transport(question) as usize].known()
     }
 
-    /// Drops idle connections that are past their time.
-    pub(crate) fn sweep(&self, now: Instant) {
-        self.pool.sweep(now.into_std());
+    /// Whether a question goes over a connection, where nothing gets lost.
+    pub(crate) fn is_reliable(&self, question: &Question) -> bool {
+        self.transport(question) == Transport::Tcp
+    }
+
+    /// What a plan goes by.
+    pub(crate) fn candidate(&self, question: &Question, now: Instant) -> Candidate {
+        Candidate {
+            standing: self.health().standing(now.into_std()),
+            round_trip: self.round_trip(question).map(|known| known.smoothed),
+        }
+    }
+
+    /// Counts a query that went to another upstream too, because this one is
+    /// slow.
+    pub(crate) fn hedged(&self) {
+        self.metrics.hedged();
     }
 
     /// Asks a question and waits for its answer until `deadline`. What comes
@@ -166,6 +203,23 @@ impl Upstream {
         result
     }
 
+    /// Asks whether it has anything to say to a question, until `deadline`.
+    /// That does not count for health.
+    pub(crate) async fn responds(&self, question: &Question, deadline: Instant) -> bool {
+        self.exchange(question, deadline).await.is_ok()
+    }
+
+    /// Takes in that it asks this server what it is asked. Logged once in a
+    /// while.
+    pub(crate) fn looped(&self) {
+        self.metrics.looped();
+        let now = Instant::now().into_std();
+        if !self.loop_told.is_known(now) {
+            self.loop_told.found(now);
+            tracing::warn!(plugin = "forward", to = %self.label, "forwarding loop: upstream asks this server what it is asked");
+        }
+    }
+
     /// Takes in that a query failed or takes too long, and has the upstream
     /// probed.
     pub(crate) fn failed(self: &Arc<Self>) {
@@ -190,9 +244,9 @@ impl Upstream {
         question: &Question,
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
-        let (message, network) = match self.transport(question) {
+        let (mut message, network) = match self.transport(question) {
             Transport::Udp => (self.over_udp(question, deadline).await?, "udp"),
-            Transport::Tcp => (self.over_tcp(question, deadline).await?, "tcp"),
+            Transport::Tcp => (self.over_connection(question, deadline).await?, "tcp"),
         };
         // RFC 6895 §2.3: codes above 15 are about EDNS and this hop.
         if message.rcode().0 > 15 {
@@ -200,16 +254,21 @@ impl Upstream {
                 step: Step::Read,
                 network,
                 local: None,
-                peer: self.addr,
+                peer: self.target.addr,
                 cause: Cause::HopRcode(message.rcode()),
             });
+        }
+        // RFC 2181 §8: a TTL with the most significant bit set is 0.
+        if message.records().any(|record| record.ttl > MAX_TTL) {
+            message.map_ttls(|ttl| if ttl > MAX_TTL { 0 } else { ttl });
         }
         Ok(message)
     }
 
     /// The transport a question takes.
     fn transport(&self, question: &Question) -> Transport {
-        if self.settings.force_tcp {
+        // What is encrypted goes over connections, and nothing else ever does.
+        if self.settings.force_tcp || self.target.protection != Protection::None {
             Transport::Tcp
         } else if self.settings.prefer_udp {
             Transport::Udp
@@ -226,34 +285,58 @@ impl Upstream {
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
         self.metrics.udp();
-        let link = self.link();
-        let message = match udp::exchange(link, question, true, deadline).await {
+        let now = Instant::now().into_std();
+        let exact = self.settings.case_randomization && !self.lacks_spelling.is_known(now);
+        let question = &if exact {
+            question.in_random_case()
+        } else {
+            question.clone()
+        };
+        let exchange = |edns| {
+            let manner = Manner { edns, exact };
+            udp::exchange(self.link(), question, manner, deadline)
+        };
+        let edns = !self.lacks_edns.is_known(now);
+        let message = match exchange(edns).await {
             // RFC 6891 §7: FORMERR to an OPT; ask again without.
             Err(error) if matches!(error.cause, Cause::NoEdns) => {
-                udp::exchange(link, question, false, deadline).await?
+                let message = exchange(false).await?;
+                self.lacks_edns.found(now);
+                message
+            }
+            // Whoever spelled it, nobody can forge what comes over TCP.
+            Err(error) if matches!(error.cause, Cause::Spelling) => {
+                let message = self.over_connection(question, deadline).await?;
+                if !question.is_spelled_by(message.wire()) {
+                    self.lacks_spelling.found(now);
+                }
+                message
             }
             other => other?,
         };
         if self.settings.prefer_udp && message.flags().has(Flags::TRUNCATED) {
-            return self.over_tcp(question, deadline).await;
+            return self.over_connection(question, deadline).await;
         }
         Ok(message)
     }
 
-    /// Exchanges over TCP.
-    async fn over_tcp(
+    /// Exchanges over a connection.
+    async fn over_connection(
         &self,
         question: &Question,
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
-        let link = self.link();
-        let exchanged = match tcp::exchange(link, &self.pool, question, true, deadline).await {
+        let exchange = |edns| self.connections.exchange(question, edns, deadline);
+        let now = Instant::now().into_std();
+        let exchanged = match exchange(!self.lacks_edns.is_known(now)).await {
             Err(error) if matches!(error.cause, Cause::NoEdns) => {
-                tcp::exchange(link, &self.pool, question, false, deadline).await?
+                let exchanged = exchange(false).await?;
+                self.lacks_edns.found(now);
+                exchanged
             }
             other => other?,
         };
-        self.metrics.tcp(exchanged.reused);
+        self.metrics.connected(exchanged.reused);
         Ok(exchanged.message)
     }
 
@@ -261,10 +344,9 @@ impl Upstream {
     async fn probe(&self) {
         let deadline = Instant::now() + PROBE_TIMEOUT;
         let question = &self.settings.probe;
-        let result = if self.settings.force_tcp {
-            tcp::probe(self.link(), question, deadline).await
-        } else {
-            udp::probe(self.link(), question, deadline).await
+        let result = match self.transport(question) {
+            Transport::Tcp => self.connections.probe(question, deadline).await,
+            Transport::Udp => udp::probe(self.link(), question, deadline).await,
         };
         if let Err(error) = &result {
             // A lack of descriptors here proves nothing there.
@@ -303,7 +385,7 @@ impl Upstream {
     /// The two ends of an exchange.
     fn link(&self) -> Link {
         Link {
-            peer: self.addr,
+            peer: self.target.addr,
             source: self.settings.source,
         }
     }
@@ -311,6 +393,63 @@ impl Upstream {
     /// The health.
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// None yet.
+    fn new(target: &Target, settings: &Settings, metrics: &UpstreamMetrics) -> Self {
+        let link = Link {
+            peer: target.addr,
+            source: settings.source,
+        };
+        let (tracker, token) = (settings.tracker.clone(), settings.token.clone());
+        let dialer = |proof: Option<&Proof>| Dialer {
+            link,
+            handshake: proof.map(|proof| Handshake {
+                proof: proof.clone(),
+                metrics: metrics.handshakes().clone(),
+            }),
+        };
+        let proof = match &target.protection {
+            Protection::None => None,
+            Protection::Tls(proof) => Some(proof),
+            Protection::Https(proof) => {
+                return Self::Https(Https::new(
+                    dialer(Some(proof)),
+                    &proof.server_name,
+                    settings.doh_method,
+                    settings.limits,
+                    tracker,
+                    token,
+                ));
+            }
+        };
+        let lines = Lines::new(settings.limits);
+        Self::Stream(Streamed::new(dialer(proof), lines, tracker, token))
+    }
+
+    /// Asks a question and waits for its response until `deadline`.
+    async fn exchange(
+        &self,
+        question: &Question,
+        edns: bool,
+        deadline: Instant,
+    ) -> Result<Exchanged, ExchangeError> {
+        match self {
+            Self::Stream(stream) => stream.exchange(question, edns, deadline).await,
+            Self::Https(https) => https.exchange(question, edns, deadline).await,
+        }
+    }
+
+    /// Asks on a new connection and waits until `deadline` for any response.
+    async fn probe(&self, question: &Question, deadline: Instant) -> Result<(), ExchangeError> {
+        match self {
+            Self::Stream(stream) => stream.probe(question, deadline).await,
+            Self::Https(https) => https.probe(question, deadline).await,
+        }
     }
 }
 
@@ -324,40 +463,20 @@ impl Settings {
         Self {
             force_tcp: config.force_tcp,
             prefer_udp: config.prefer_udp,
+            case_randomization: config.case_randomization,
             source: config.source_address,
             limits: Limits {
                 expire: config.expire,
                 max_age: config.max_age,
                 max_idle: config.max_idle_conns,
             },
+            doh_method: config.doh_method,
             max_fails: config.max_fails,
             interval: config.health_check.interval,
             probe,
             tracker: context.tracker.clone(),
             token,
         }
-    }
-}
-
-// === impl RoundTrip ===
-
-impl RoundTrip {
-    /// The smoothed round trip.
-    fn smoothed(&self) -> Option<Duration> {
-        match self.micros.load(Ordering::Relaxed) {
-            0 => None,
-            micros => Some(Duration::from_micros(micros.into())),
-        }
-    }
-
-    /// Takes in a round trip. Of two at the same time, one may be lost.
-    fn add(&self, taken: Duration) {
-        let taken = u32::try_from(taken.as_micros()).unwrap_or(u32::MAX);
-        let smoothed = match self.micros.load(Ordering::Relaxed) {
-            0 => taken,
-            before => before - before / 8 + taken / 8,
-        };
-        self.micros.store(smoothed.max(1), Ordering::Relaxed);
     }
 }
 
@@ -384,22 +503,5 @@ async fn watch(upstream: Weak<Upstream>, failure: Arc<Notify>, token: Cancellati
         if upstream.health().handle_timeout(now, rand::random()) {
             upstream.probe().await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_round_trip_is_smoothed_by_an_eighth() {
-        let round_trip = RoundTrip::default();
-        assert_eq!(round_trip.smoothed(), None);
-        round_trip.add(Duration::from_millis(8));
-        assert_eq!(round_trip.smoothed(), Some(Duration::from_millis(8)));
-        round_trip.add(Duration::from_millis(16));
-        assert_eq!(round_trip.smoothed(), Some(Duration::from_millis(9)));
-        round_trip.add(Duration::ZERO);
-        assert!(round_trip.smoothed().is_some());
     }
 }

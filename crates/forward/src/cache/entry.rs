@@ -59,6 +59,16 @@ impl Entry {
         }
     }
 
+    /// The same once more, not used yet.
+    pub(crate) fn again(&self) -> Self {
+        Self::new(self.message.clone(), self.kind, self.lifetime, self.stored)
+    }
+
+    /// For how long it holds in all.
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
     /// The response.
     pub(crate) fn message(&self) -> &Message {
         &self.message

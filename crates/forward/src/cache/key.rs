@@ -41,6 +41,29 @@ impl Key {
         }
     }
 
+    /// The key of what is known about all that is at or below a name, in wire
+    /// form: no type is 0 (RFC 6895 §3.1).
+    pub(super) fn below(name: &[u8], question: &Question) -> Self {
+        let [c0, c1] = question.qclass.0.to_be_bytes();
+        let flags = u8::from(question.checking_disabled) << 1;
+        let mut octets = [0; MAX_KEY];
+        let length = name.len().min(MAX_NAME);
+        let (head, tail) = octets.split_at_mut(length);
+        head.copy_from_slice(name.get(..length).unwrap_or_default());
+        if let Some(rest) = tail.first_chunk_mut() {
+            *rest = [0, 0, c0, c1, flags];
+        }
+        Self {
+            octets,
+            length: length + 5,
+        }
+    }
+
+    /// The name in a key, in wire form.
+    pub(super) fn name_of(octets: &[u8]) -> Option<&[u8]> {
+        octets.split_last_chunk::<5>().map(|(name, _)| name)
+    }
+
     /// The octets.
     pub(crate) fn as_octets(&self) -> &[u8] {
         self.octets.get(..self.length).unwrap_or_default()

@@ -1,7 +1,10 @@
 //! One half of a cache: entries by key, within bounds.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
+use portolan_proto::Name;
 use quick_cache::DefaultHashBuilder;
 use quick_cache::Lifecycle;
 use quick_cache::Weighter;
@@ -75,6 +78,21 @@ impl Store {
     pub(crate) fn clear(&self) {
         self.entries.clear();
         self.count();
+    }
+
+    /// Drops the entries of the names at or below one. Says how many those
+    /// were.
+    pub(crate) fn forget(&self, name: &Name) -> usize {
+        let dropped = AtomicUsize::new(0);
+        self.entries.retain(|key, _| {
+            let is_below = Key::name_of(key)
+                .and_then(|wire| Name::from_wire(wire).ok())
+                .is_some_and(|owner| owner.is_within(name));
+            dropped.fetch_add(usize::from(is_below), Ordering::Relaxed);
+            !is_below
+        });
+        self.count();
+        dropped.into_inner()
     }
 
     /// How many entries there are.

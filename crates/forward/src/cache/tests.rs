@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::Families;
+use crate::question::Padding;
 
 #[test]
 fn ttls_are_clamped_in_the_first_reply_and_count_down() {
@@ -668,7 +669,7 @@ fn question(name: &str) -> Question {
 /// An empty NOERROR to a question.
 fn reply(question: &Question) -> Reply {
     let mut wire = Vec::new();
-    question.write_query(&mut wire, 7, Some(1232));
+    question.write_query(&mut wire, 7, Some(1232), Padding::None);
     let query = Query::read(&wire).unwrap();
     Reply::to(&Received {
         id: query.id,

@@ -14,6 +14,7 @@ use portolan_forward::StaleMode;
 use portolan_proto::Ede;
 use portolan_proto::Flags;
 use portolan_proto::Rcode;
+use portolan_proto::Rtype;
 use portolan_testkit::upstream::Action;
 use portolan_testkit::upstream::FakeUpstream;
 use portolan_testkit::upstream::Reply;
@@ -364,4 +365,101 @@ async fn ttl(setup: &Setup, question: &Question) -> u32 {
 /// A time to come.
 fn in_seconds(seconds: u64) -> std::time::Instant {
     (Instant::now() + Duration::from_secs(seconds)).into_std()
+}
+
+#[tokio::test]
+async fn nothing_is_below_a_name_that_was_proved_not_to_exist() {
+    for (verified, expected) in [(true, 1), (false, 4)] {
+        let upstream = FakeUpstream::start(move |query| {
+            let reply = Reply::to(query).soa(60, 60).rcode(Rcode::NXDOMAIN);
+            let flags = if verified { 0x81a0 } else { 0x8180 };
+            reply.flags(flags).send()
+        })
+        .await
+        .unwrap();
+        let setup = with_cache(&upstream, |_| {}).await;
+        for name in ["gone.example", "a.gone.example", "b.a.gone.example"] {
+            let answer = setup.ask(&question(name)).await.unwrap();
+            assert_eq!(answer.head().rcode, Rcode::NXDOMAIN, "{name}");
+            let record = answer.message.records().next().unwrap();
+            assert_eq!((record.rtype, record.ttl), (Rtype::SOA, 60), "{name}");
+            let asked = answer.message.question().unwrap().0;
+            assert_eq!(asked, question(name).qname);
+        }
+        let other = question("gone.example").with_type(Rtype::AAAA);
+        setup.ask(&other).await.unwrap();
+        assert_eq!(upstream.count(), expected, "verified: {verified}");
+        setup.ask(&question("b.example")).await.unwrap();
+        let mut signed = question("c.gone.example");
+        signed.dnssec_ok = true;
+        setup.ask(&signed).await.unwrap();
+        assert_eq!(upstream.count(), expected + 2, "verified: {verified}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_heard_of_a_name_opens_what_is_above_it() {
+    let upstream = FakeUpstream::start(|query| {
+        if query.dnssec_ok {
+            return Reply::to(query).a([192, 0, 2, 1], 60).send();
+        }
+        let reply = Reply::to(query).soa(60, 60).rcode(Rcode::NXDOMAIN);
+        reply.flags(0x81a0).send()
+    })
+    .await
+    .unwrap();
+    let setup = with_cache(&upstream, |_| {}).await;
+    setup.ask(&question("gone.example")).await.unwrap();
+    let mut signed = question("a.gone.example");
+    signed.dnssec_ok = true;
+    setup.ask(&signed).await.unwrap();
+    setup.ask(&question("b.gone.example")).await.unwrap();
+    assert_eq!(upstream.count(), 3);
+}
+
+#[tokio::test]
+async fn a_cut_ends_where_other_upstreams_begin() {
+    let denying = FakeUpstream::start(|query| {
+        let reply = Reply::to(query).soa(60, 60).rcode(Rcode::NXDOMAIN);
+        reply.flags(0x81a0).send()
+    })
+    .await
+    .unwrap();
+    let other = FakeUpstream::answering().await.unwrap();
+    let setup = Setup::with(
+        Some(CacheConfig::default()),
+        &[
+            config(&[&other], |config| {
+                config.from = vec!["lan.gone.example".parse().unwrap()];
+            }),
+            config(&[&denying], |_| {}),
+        ],
+    )
+    .await;
+    setup.ask(&question("gone.example")).await.unwrap();
+    let answer = setup.ask(&question("a.lan.gone.example")).await.unwrap();
+    assert_eq!(answer.head().rcode, Rcode::NOERROR);
+}
+
+#[tokio::test]
+async fn what_is_at_or_below_a_name_can_be_forgotten() {
+    let upstream = FakeUpstream::answering().await.unwrap();
+    let setup = with_cache(&upstream, |_| {}).await;
+    let names = [
+        "example.org",
+        "a.example.org",
+        "b.a.example.org",
+        "a.example",
+    ];
+    for name in names {
+        setup.ask(&question(name)).await.unwrap();
+    }
+    let cache = setup.resolver.cache().unwrap();
+    assert_eq!(cache.forget(&"a.example.org".parse().unwrap()), 2);
+    assert_eq!(cache.len(), 2);
+    for name in names {
+        setup.ask(&question(name)).await.unwrap();
+    }
+    assert_eq!(upstream.count(), 6);
+    assert_eq!(cache.forget(&"a.example.org".parse().unwrap()), 2);
 }

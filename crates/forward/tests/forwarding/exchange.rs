@@ -208,8 +208,11 @@ async fn connections_are_reused_and_expire() {
     pass(250).await;
     setup.ask(&question("a.example")).await.unwrap();
     assert_eq!(upstream.connections(), 2);
-    assert_eq!(setup.counter("coredns_proxy_conn_cache_hits_total"), 4.0);
-    assert_eq!(setup.counter("coredns_proxy_conn_cache_misses_total"), 2.0);
+    let (hits, misses) = (
+        setup.counter("coredns_proxy_conn_cache_hits_total"),
+        setup.counter("coredns_proxy_conn_cache_misses_total"),
+    );
+    assert_eq!((hits, misses), (4.0, 2.0));
 }
 
 #[tokio::test]
@@ -228,24 +231,43 @@ async fn max_age_ends_a_connection_in_use() {
 }
 
 #[tokio::test]
-async fn no_more_connections_stay_idle_than_allowed() {
+async fn queries_at_once_share_a_connection() {
     let upstream = FakeUpstream::start(|query| {
         let reply = Reply::to(query).a([192, 0, 2, 1], 60).send();
-        Action::After(Duration::from_millis(50), Box::new(reply))
+        Action::After(Duration::from_millis(20), Box::new(reply))
     })
     .await
     .unwrap();
-    let setup = Setup::new(&[&upstream], |config| {
-        config.force_tcp = true;
-        config.max_idle_conns = 1;
+    let setup = Setup::new(&[&upstream], |config| config.force_tcp = true).await;
+    for _ in 0..2 {
+        let questions: Vec<_> = (0..24)
+            .map(|n| question(&format!("n{n}.example")))
+            .collect();
+        let asked = questions.iter().map(|question| setup.ask(question));
+        let answers = futures_util::future::join_all(asked).await;
+        assert!(answers.iter().all(Result::is_ok));
+        // Eight on each.
+        assert_eq!(upstream.connections(), 3);
+    }
+    assert_eq!(upstream.count(), 48);
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_one_query_a_connection_answers_all_the_same() {
+    let upstream = FakeUpstream::start(|query| {
+        Action::Each(vec![
+            Reply::to(query).a([192, 0, 2, 1], 60).send(),
+            Action::Close,
+        ])
     })
-    .await;
-    let names = ["a.example", "b.example", "c.example"];
-    for expected in [3, 5] {
-        let [a, b, c] = names.map(question);
-        let (a, b, c) = tokio::join!(setup.ask(&a), setup.ask(&b), setup.ask(&c));
-        assert!(a.is_ok() && b.is_ok() && c.is_ok());
-        assert_eq!(upstream.connections(), expected);
+    .await
+    .unwrap();
+    let setup = Setup::new(&[&upstream], |config| config.force_tcp = true).await;
+    for round in 0..3 {
+        let questions: Vec<_> = (0..6).map(|n| question(&format!("n{n}.example"))).collect();
+        let asked = questions.iter().map(|question| setup.ask(question));
+        let answers = futures_util::future::join_all(asked).await;
+        assert!(answers.iter().all(Result::is_ok), "{round}: {answers:?}");
     }
 }
 
@@ -393,4 +415,61 @@ async fn unknown_types_pass_through() {
     assert_eq!(record.rtype, Rtype(65280));
     assert_eq!(record.rdata(), [0xde, 0xad, 0xbe, 0xef]);
     eventually("counted", || upstream.count() == 1).await;
+}
+
+#[tokio::test]
+async fn an_upstream_without_edns_is_remembered() {
+    let upstream = FakeUpstream::start(|query| {
+        let reply = Reply::to(query).without_edns();
+        if query.edns_payload.is_some() {
+            reply.rcode(Rcode::FORMERR).send()
+        } else {
+            reply.a([192, 0, 2, 1], 60).send()
+        }
+    })
+    .await
+    .unwrap();
+    let setup = Setup::new(&[&upstream], |_| {}).await;
+    for transport in [Transport::Udp, Transport::Udp, Transport::Tcp] {
+        let mut question = question("a.example");
+        question.transport = transport;
+        let answer = setup.ask(&question).await.unwrap();
+        assert_eq!(answer.head().rcode, Rcode::NOERROR);
+    }
+    // Once with EDNS, and three times without.
+    assert_eq!(upstream.count_without_probes(), 4);
+}
+
+#[tokio::test]
+async fn names_go_out_in_random_case_and_have_to_come_back_so() {
+    let name = "a-long-name-with-many-letters.example";
+    let upstream = FakeUpstream::answering().await.unwrap();
+    let setup = Setup::new(&[&upstream], |config| config.case_randomization = true).await;
+    for _ in 0..5 {
+        setup.ask(&question(name)).await.unwrap();
+    }
+    let mut spellings: Vec<_> = upstream
+        .queries()
+        .into_iter()
+        .map(|query| query.question)
+        .collect();
+    spellings.sort();
+    spellings.dedup();
+    assert_eq!(spellings.len(), 5);
+
+    // What comes in another spelling is asked for over TCP, where nobody can
+    // forge it; and who spells so is remembered.
+    let lowering = FakeUpstream::start(|query| {
+        let mut query = query.clone();
+        query.question.make_ascii_lowercase();
+        Reply::to(&query).a([192, 0, 2, 1], 60).send()
+    })
+    .await
+    .unwrap();
+    let setup = Setup::new(&[&lowering], |config| config.case_randomization = true).await;
+    for _ in 0..3 {
+        setup.ask(&question(name)).await.unwrap();
+    }
+    let tcp: Vec<bool> = lowering.queries().iter().map(|query| query.tcp).collect();
+    assert_eq!(tcp, [false, true, false, false]);
 }

@@ -648,7 +648,7 @@ async fn upstreams_come_from_a_file_that_is_followed() {
 }
 
 #[tokio::test]
-async fn host_names_are_resolved_once_through_the_resolver() {
+async fn host_names_are_resolved_through_the_resolver() {
     let resolver = FakeUpstream::start(|query| match query.qtype {
         Rtype::A => Reply::to(query).a([127, 0, 0, 1], 60).send(),
         _ => Reply::to(query).soa(60, 60).send(),

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod caching;
+mod encrypted;
 mod exchange;
 mod failover;
+mod patience;
+mod special;
 mod support;

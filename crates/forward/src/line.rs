@@ -1,0 +1,435 @@
+//! A connection to an upstream that carries many queries at once.
+//!
+//! Queries are written as they come and responses are taken in any order
+//! (RFC 7766 §6.2.1.1, §7): each goes to the query that has its id. A query
+//! may be given to a line before its connection is there, so that a hundred
+//! queries that come at once make one connection.
+//!
+//! A task drives the line. It ends when the connection does, when there was
+//! nothing to do for a while, and when nobody holds the line any more.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt as _;
+use tokio::io::BufReader;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::dial::Dialed;
+use crate::error::Cause;
+use crate::error::Fault;
+use crate::error::Step;
+
+/// Most queries that wait on one line.
+const MAX_WAITING: usize = 1024;
+
+/// Longest that a connection may take to be made.
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A line that says nothing for this long while a query waits is given no
+/// other: its connection may be gone without a word.
+pub(crate) const SILENCE: Duration = Duration::from_secs(1);
+
+/// Octets that are gathered for one write.
+const GATHER: usize = 16 * 1024;
+
+/// A connection that carries many queries at once. Cloning shares it.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// Takes frames to be written.
+    outbox: mpsc::Sender<Vec<u8>>,
+    /// What goes on.
+    state: Arc<Mutex<State>>,
+    /// When it was begun.
+    begun: Instant,
+}
+
+/// What a query hears: a message, or that there will be none.
+type Heard = Result<Vec<u8>, Fault>;
+
+/// What goes on on a line.
+#[derive(Debug)]
+struct State {
+    /// Where its life stands.
+    phase: Phase,
+    /// Who waits for a response, by id.
+    waiting: BTreeMap<u16, oneshot::Sender<Heard>>,
+    /// How many responses came.
+    answered: u32,
+    /// Since when a query has waited without a word of the upstream.
+    silent_since: Option<Instant>,
+    /// When it was last used.
+    used: Instant,
+}
+
+/// Where the life of a line stands.
+#[derive(Clone, Debug)]
+enum Phase {
+    /// The connection is being made.
+    Dialing,
+    /// It is there, from this address.
+    Open(Option<SocketAddr>),
+    /// It is no more.
+    Closed(Fault),
+}
+
+/// The place of one query on a line.
+struct Place {
+    /// The line.
+    state: Arc<Mutex<State>>,
+    /// The id.
+    id: u16,
+}
+
+/// How a line stands, for whoever chooses one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LineStanding {
+    /// Whether it can take a query.
+    pub(crate) usable: bool,
+    /// Whether its connection is there.
+    pub(crate) open: bool,
+    /// Queries that wait on it.
+    pub(crate) waiting: usize,
+    /// When it was begun.
+    pub(crate) begun: Instant,
+    /// When it was last used.
+    pub(crate) used: Instant,
+}
+
+// === impl Line ===
+
+impl Line {
+    /// A line whose connection `dial` makes, and the work that drives it. It
+    /// ends after `expire` without a query.
+    pub(crate) fn new(
+        dial: impl Future<Output = Result<Dialed, Fault>> + Send + 'static,
+        expire: Duration,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (outbox, frames) = mpsc::channel(MAX_WAITING);
+        let now = Instant::now();
+        let state = Arc::new(Mutex::new(State {
+            phase: Phase::Dialing,
+            waiting: BTreeMap::new(),
+            answered: 0,
+            silent_since: None,
+            used: now,
+        }));
+        let line = Self {
+            outbox,
+            state: Arc::clone(&state),
+            begun: now,
+        };
+        (line, drive(dial, state, frames, expire))
+    }
+
+    /// Asks, with the frame that `frame` makes for an id, and waits for the
+    /// message with that id.
+    pub(crate) async fn ask(
+        &self,
+        frame: impl FnOnce(u16) -> Vec<u8>,
+    ) -> Result<(u16, Vec<u8>), Fault> {
+        let (place, response) = self.enter()?;
+        self.outbox
+            .try_send(frame(place.id))
+            .map_err(|_| Fault::new(Step::Write, Cause::Closed))?;
+        match response.await {
+            Ok(result) => result.map(|message| (place.id, message)),
+            Err(_) => Err(Fault::new(Step::Read, Cause::Closed)),
+        }
+    }
+
+    /// How it stands.
+    pub(crate) fn standing(&self, now: Instant) -> LineStanding {
+        let state = lock(&self.state);
+        let speaks = state
+            .silent_since
+            .is_none_or(|since| now.saturating_duration_since(since) < SILENCE);
+        LineStanding {
+            usable: speaks
+                && !matches!(state.phase, Phase::Closed(_))
+                && state.waiting.len() < MAX_WAITING,
+            open: matches!(state.phase, Phase::Open(_)),
+            waiting: state.waiting.len(),
+            begun: self.begun,
+            used: state.used,
+        }
+    }
+
+    /// Our end, once there is one.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        match lock(&self.state).phase {
+            Phase::Open(local) => local,
+            Phase::Dialing | Phase::Closed(_) => None,
+        }
+    }
+
+    /// Whether the upstream closed it after one response, though others were
+    /// to come.
+    pub(crate) fn took_one_query_only(&self) -> bool {
+        let state = lock(&self.state);
+        matches!(state.phase, Phase::Closed(_)) && state.answered == 1
+    }
+
+    /// Takes a place for a query.
+    fn enter(&self) -> Result<(Place, oneshot::Receiver<Heard>), Fault> {
+        let mut state = lock(&self.state);
+        if let Phase::Closed(fault) = &state.phase {
+            return Err(fault.clone());
+        }
+        if state.waiting.len() >= MAX_WAITING {
+            return Err(Fault::new(Step::Write, Cause::Closed));
+        }
+        let now = Instant::now();
+        state.used = now;
+        state.silent_since.get_or_insert(now);
+        let (waiter, response) = oneshot::channel();
+        // RFC 5452 §9.2 leaves nothing to guess, here neither. There are far
+        // more ids than places.
+        let id = loop {
+            let id = rand::random();
+            if !state.waiting.contains_key(&id) {
+                break id;
+            }
+        };
+        state.waiting.insert(id, waiter);
+        let place = Place {
+            state: Arc::clone(&self.state),
+            id,
+        };
+        Ok((place, response))
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Hands a message to the query that has its id. One that nobody waits
+    /// for any more is a sign of life all the same.
+    fn hand_out(&mut self, message: Vec<u8>, now: Instant) {
+        let id = message
+            .first_chunk::<2>()
+            .map(|octets| u16::from_be_bytes(*octets));
+        let waiter = id.and_then(|id| self.waiting.remove(&id));
+        self.used = now;
+        self.answered = self.answered.saturating_add(1);
+        self.silent_since = (!self.waiting.is_empty()).then_some(now);
+        if let Some(waiter) = waiter {
+            waiter.send(Ok(message)).ok();
+        }
+    }
+
+    /// Ends the line, and with it all that waits.
+    fn close(&mut self, fault: &Fault) {
+        self.phase = Phase::Closed(fault.clone());
+        while let Some((_, waiter)) = self.waiting.pop_first() {
+            waiter.send(Err(fault.clone())).ok();
+        }
+    }
+}
+
+// === impl Place ===
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.state).waiting.remove(&self.id);
+    }
+}
+
+/// What goes on on a line.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes the connection and carries messages until it ends.
+async fn drive(
+    dial: impl Future<Output = Result<Dialed, Fault>> + Send,
+    state: Arc<Mutex<State>>,
+    frames: mpsc::Receiver<Vec<u8>>,
+    expire: Duration,
+) {
+    let dialed = match tokio::time::timeout(DIAL_TIMEOUT, dial).await {
+        Ok(Ok(dialed)) => dialed,
+        Ok(Err(fault)) => return lock(&state).close(&fault),
+        Err(_) => return lock(&state).close(&Fault::new(Step::Dial, Cause::Timeout)),
+    };
+    lock(&state).phase = Phase::Open(dialed.local);
+    let (reader, writer) = tokio::io::split(dialed.stream);
+    let fault = tokio::select! {
+        fault = read(reader, &state) => fault,
+        fault = write(writer, frames) => fault,
+        () = idle(&state, expire) => Fault::new(Step::Read, Cause::Closed),
+    };
+    lock(&state).close(&fault);
+}
+
+/// Reads messages until the connection ends.
+async fn read(reader: impl AsyncRead + Unpin, state: &Mutex<State>) -> Fault {
+    let mut reader = BufReader::new(reader);
+    loop {
+        match message(&mut reader).await {
+            Ok(message) => lock(state).hand_out(message, Instant::now()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Fault::new(Step::Read, Cause::Closed);
+            }
+            Err(error) => return Fault::new(Step::Read, error.into()),
+        }
+    }
+}
+
+/// Reads one message behind its length (RFC 1035 §4.2.2).
+async fn message(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let length = reader.read_u16().await?;
+    let mut message = vec![0; usize::from(length)];
+    reader.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+/// Writes frames until the connection ends or nobody is left to ask.
+async fn write(mut writer: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Vec<u8>>) -> Fault {
+    while let Some(mut octets) = frames.recv().await {
+        // What has come meanwhile goes in the same segment.
+        while octets.len() < GATHER
+            && let Ok(frame) = frames.try_recv()
+        {
+            octets.extend_from_slice(&frame);
+        }
+        let written = async {
+            writer.write_all(&octets).await?;
+            writer.flush().await
+        };
+        if let Err(error) = written.await {
+            return Fault::new(Step::Write, error.into());
+        }
+    }
+    Fault::new(Step::Write, Cause::Closed)
+}
+
+/// Waits until there was nothing to do for a while.
+async fn idle(state: &Mutex<State>, expire: Duration) {
+    loop {
+        let due = {
+            let state = lock(state);
+            if state.waiting.is_empty() && state.used.elapsed() >= expire {
+                return;
+            }
+            if state.waiting.is_empty() {
+                state.used + expire
+            } else {
+                Instant::now() + expire
+            }
+        };
+        tokio::time::sleep_until(due).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn responses_come_in_any_order() {
+        let (line, mut peer) = open(Duration::from_secs(10)).await;
+        let (a, b) = (
+            line.ask(|id| frame(id, b'a')),
+            line.ask(|id| frame(id, b'b')),
+        );
+        let serve = async {
+            let first = message(&mut peer).await.unwrap();
+            let second = message(&mut peer).await.unwrap();
+            for message in [second, first] {
+                peer.write_u16(3).await.unwrap();
+                peer.write_all(&message).await.unwrap();
+            }
+        };
+        let (a, b, ()) = tokio::join!(a, b, serve);
+        assert_eq!(a.unwrap().1[2], b'a');
+        assert_eq!(b.unwrap().1[2], b'b');
+    }
+
+    #[tokio::test]
+    async fn queries_wait_for_the_connection_and_share_its_fault() {
+        let refused = async {
+            tokio::task::yield_now().await;
+            Err(Fault::new(Step::Dial, Cause::Timeout))
+        };
+        let (line, driver) = Line::new(refused, Duration::from_secs(10));
+        let (a, b, ()) = tokio::join!(
+            line.ask(|id| frame(id, b'a')),
+            line.ask(|id| frame(id, b'b')),
+            driver
+        );
+        assert!(matches!(a.unwrap_err().cause, Cause::Timeout));
+        assert!(matches!(b.unwrap_err().cause, Cause::Timeout));
+        assert!(!line.standing(Instant::now()).usable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_falls_silent_is_not_used_again() {
+        let (line, _peer) = open(Duration::from_secs(10)).await;
+        let asked = line.ask(|id| frame(id, b'a'));
+        tokio::time::timeout(Duration::from_millis(300), asked)
+            .await
+            .unwrap_err();
+        let standing = line.standing(Instant::now());
+        assert!(standing.usable && standing.waiting == 0);
+        tokio::time::advance(SILENCE).await;
+        assert!(!line.standing(Instant::now()).usable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_without_queries_expires() {
+        let (line, _peer) = open(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        assert!(line.standing(Instant::now()).usable);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!line.standing(Instant::now()).usable);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_nobody_holds_ends() {
+        let (near, mut peer) = tokio::io::duplex(1024);
+        let (line, driver) = Line::new(dialed(near), Duration::from_secs(10));
+        drop(line);
+        driver.await;
+        assert_eq!(peer.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    /// A line to a peer in memory.
+    async fn open(expire: Duration) -> (Line, DuplexStream) {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (line, driver) = Line::new(dialed(near), expire);
+        TaskTracker::new().spawn(driver);
+        while !line.standing(Instant::now()).open {
+            tokio::task::yield_now().await;
+        }
+        (line, far)
+    }
+
+    /// A connection that is there already.
+    fn dialed(stream: DuplexStream) -> std::future::Ready<Result<Dialed, Fault>> {
+        std::future::ready(Ok(Dialed {
+            stream: Box::new(stream),
+            local: None,
+        }))
+    }
+
+    /// A frame with an id and one octet.
+    fn frame(id: u16, octet: u8) -> Vec<u8> {
+        let [i0, i1] = id.to_be_bytes();
+        vec![0, 3, i0, i1, octet]
+    }
+}

@@ -1,0 +1,149 @@
+//! Finds out whether upstreams ask this server what it asks them.
+//!
+//! A question that goes round waits for itself: it comes back while it is
+//! being asked, and [`crate::flight`] has it wait for the answer that it is
+//! to bring. So do many clients with one question. To tell the one from the
+//! other, a name nobody can guess, just below the one in question, is asked
+//! for; if that comes back too, there is a loop.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use portolan_proto::MAX_NAME;
+use portolan_proto::Name;
+use portolan_proto::Qname;
+use tokio::sync::Notify;
+use tokio::sync::Semaphore;
+
+/// How long a question is asked before its coming back is looked into.
+pub(crate) const SUSPICIOUS: Duration = Duration::from_millis(250);
+
+/// How long the name that nobody can guess may be on its way.
+pub(crate) const RETURN: Duration = Duration::from_secs(1);
+
+/// Most questions that are looked into at once, in the whole process.
+const MAX_LOOKS: usize = 16;
+
+/// The names that were sent out and should not come back. Cloning shares them.
+#[derive(Clone, Debug)]
+pub(crate) struct Loops {
+    /// The names.
+    sent: Arc<Mutex<Sent>>,
+    /// One permit for each look.
+    pub(crate) looks: Arc<Semaphore>,
+}
+
+/// By name in wire form, who waits for it.
+type Sent = HashMap<Box<[u8]>, Arc<Notify>>;
+
+/// A name that was sent out, for as long as it lives.
+pub(crate) struct Marker {
+    /// Where it is noted.
+    loops: Loops,
+    /// The name.
+    pub(crate) name: Name,
+    /// Rung when it comes back.
+    pub(crate) returned: Arc<Notify>,
+}
+
+// === impl Loops ===
+
+impl Loops {
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            sent: Arc::default(),
+            looks: Arc::new(Semaphore::new(MAX_LOOKS)),
+        }
+    }
+
+    /// Makes up a name just below another, or beside it where that is too
+    /// long, and waits for it.
+    pub(crate) fn mark(&self, qname: &Qname, chance: u128) -> Option<Marker> {
+        let name = below(qname.as_wire(), chance)?;
+        let returned = Arc::new(Notify::new());
+        self.lock()
+            .insert(name.as_wire().into(), Arc::clone(&returned));
+        Some(Marker {
+            loops: self.clone(),
+            name,
+            returned,
+        })
+    }
+
+    /// Whether a question is for a name that was sent out.
+    pub(crate) fn has_returned(&self, qname: &Qname) -> bool {
+        let sent = self.lock();
+        let marker = sent.get(qname.as_wire());
+        if let Some(returned) = marker {
+            returned.notify_one();
+        }
+        marker.is_some()
+    }
+
+    /// The names.
+    fn lock(&self) -> MutexGuard<'_, Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Marker ===
+
+impl Drop for Marker {
+    fn drop(&mut self) {
+        self.loops.lock().remove(self.name.as_wire());
+    }
+}
+
+/// A label that nobody can guess, before as much of a name as there is room
+/// for.
+fn below(mut wire: &[u8], chance: u128) -> Option<Name> {
+    let mut label = String::new();
+    write!(label, "{chance:032x}").ok()?;
+    while wire.len() + label.len() + 1 > MAX_NAME {
+        let (length, rest) = wire.split_first()?;
+        wire = rest.get(usize::from(*length)..)?;
+    }
+    let mut octets = vec![u8::try_from(label.len()).ok()?];
+    octets.extend_from_slice(label.as_bytes());
+    octets.extend_from_slice(wire);
+    Name::from_wire(&octets).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_known_for_as_long_as_its_marker_lives() {
+        let loops = Loops::new();
+        let marker = loops.mark(&qname("app.example.org"), 7).unwrap();
+        assert_eq!(
+            marker.name.to_string(),
+            "00000000000000000000000000000007.app.example.org."
+        );
+        let name = Qname::from(&marker.name);
+        assert!(loops.has_returned(&name));
+        assert!(!loops.has_returned(&qname("app.example.org")));
+        drop(marker);
+        assert!(!loops.has_returned(&name));
+    }
+
+    #[test]
+    fn a_long_name_makes_room() {
+        let long = format!("{}.example", vec!["a".repeat(60); 4].join("."));
+        let name = below(qname(&long).as_wire(), u128::MAX).unwrap();
+        assert!(name.as_wire().len() <= MAX_NAME);
+        assert!(name.to_string().ends_with(".example."));
+    }
+
+    /// A name that is asked for.
+    fn qname(name: &str) -> Qname {
+        Qname::from(&name.parse::<Name>().unwrap())
+    }
+}

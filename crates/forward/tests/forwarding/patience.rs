@@ -1,0 +1,198 @@
+//! What clients feel when upstreams break, at 50 queries a second, and what
+//! second queries cost when they do not.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use portolan_forward::Policy;
+use portolan_proto::Rcode;
+use portolan_testkit::upstream::Action;
+use portolan_testkit::upstream::FakeUpstream;
+use portolan_testkit::upstream::Received;
+use portolan_testkit::upstream::Reply;
+use tokio::time::Instant;
+
+use crate::support::Setup;
+use crate::support::config;
+use crate::support::pass;
+use crate::support::question;
+
+#[tokio::test]
+async fn a_black_hole_delays_few_queries_and_loses_none() {
+    let mute = Arc::new(AtomicBool::new(false));
+    let breaking = FakeUpstream::start(muted(&mute)).await.unwrap();
+    let good = FakeUpstream::answering().await.unwrap();
+    let setup = Setup::new(&[&breaking, &good], |config| config.policy = Policy::Random).await;
+    fifty_a_second(&setup, 25).await;
+    mute.store(true, Ordering::Relaxed);
+    let took = fifty_a_second(&setup, 150).await;
+    let slow = took.iter().filter(|took| took.as_millis() > 200).count();
+    assert!(slow <= 5, "{slow} slow: {took:?}");
+    assert!(took.iter().all(|took| took.as_millis() <= 400), "{took:?}");
+    // Half a second on, all is as before.
+    assert!(
+        took[25..].iter().all(|took| took.as_millis() < 50),
+        "{took:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_upstream_that_was_never_there_delays_few_queries() {
+    let dead = FakeUpstream::black_hole().await.unwrap();
+    let good = FakeUpstream::answering().await.unwrap();
+    for policy in [Policy::Random, Policy::Sequential, Policy::Fastest] {
+        let setup = Setup::new(&[&dead, &good], |config| config.policy = policy).await;
+        let took = fifty_a_second(&setup, 100).await;
+        // No round trip is known yet: the bound is that of the patience.
+        let slow = took.iter().filter(|took| took.as_millis() > 200).count();
+        assert!(slow <= 20, "{policy:?}: {slow} slow: {took:?}");
+        assert!(
+            took.iter().all(|took| took.as_millis() <= 400),
+            "{policy:?}: {took:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_refused_port_is_not_felt() {
+    let breaking = FakeUpstream::answering().await.unwrap();
+    let good = FakeUpstream::answering().await.unwrap();
+    let setup = Setup::new(&[&breaking, &good], |config| config.policy = Policy::Random).await;
+    fifty_a_second(&setup, 25).await;
+    breaking.stop().await;
+    let took = fifty_a_second(&setup, 100).await;
+    assert!(took.iter().all(|took| took.as_millis() <= 50), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_healthy_upstream_of_varying_speed_is_hedged_seldom() {
+    // Mostly known at once, every fifth looked up: so are resolvers.
+    let varying = |query: &Received| {
+        let reply = Reply::to(query).a([192, 0, 2, 1], 60).send();
+        if query.index % 5 == 4 && !query.is_probe() {
+            return Action::After(Duration::from_millis(120), Box::new(reply));
+        }
+        reply
+    };
+    let first = FakeUpstream::start(varying).await.unwrap();
+    let second = FakeUpstream::start(varying).await.unwrap();
+    let setup = Setup::new(&[&first, &second], |config| config.policy = Policy::Random).await;
+    let took = fifty_a_second(&setup, 400).await;
+    assert_eq!(took.len(), 400);
+    let hedges = setup.counter("portolan_forward_hedges_total");
+    // What was saved up, one in twenty, and what a busy machine makes of it;
+    // without a limit it would be 80.
+    assert!(hedges <= 20.0 + 400.0 / 20.0 + 20.0, "{hedges}");
+}
+
+#[tokio::test]
+async fn loss_of_a_quarter_costs_no_query() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let lossy = || {
+        let count = Arc::clone(&count);
+        move |query: &Received| {
+            // 28 of 100, in an order without a pattern that matters.
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            if number * 7919 % 100 < 28 {
+                return Action::Drop;
+            }
+            Reply::to(query).a([192, 0, 2, 1], 60).send()
+        }
+    };
+    let first = FakeUpstream::start(lossy()).await.unwrap();
+    let second = FakeUpstream::start(lossy()).await.unwrap();
+    let setup = Setup::new(&[&first, &second], |config| config.policy = Policy::Random).await;
+    let mut took = fifty_a_second(&setup, 300).await;
+    took.sort_unstable();
+    assert!(took[296] <= Duration::from_millis(350), "{took:?}");
+}
+
+#[tokio::test]
+async fn the_fastest_upstream_gets_the_queries() {
+    let slow = FakeUpstream::start(|query| {
+        let reply = Reply::to(query).a([192, 0, 2, 1], 60).send();
+        Action::After(Duration::from_millis(30), Box::new(reply))
+    })
+    .await
+    .unwrap();
+    let fast = FakeUpstream::answering().await.unwrap();
+    let setup = Setup::with(
+        None,
+        &[config(&[&slow, &fast], |config| {
+            config.policy = Policy::Fastest;
+        })],
+    )
+    .await;
+    for index in 0..100 {
+        setup
+            .ask(&question(&format!("n{index}.example")))
+            .await
+            .unwrap();
+    }
+    let asked = slow.count_without_probes();
+    assert!((1..=8).contains(&asked), "{asked} of 100 to the slow one");
+}
+
+#[tokio::test]
+async fn a_total_outage_ends_with_it() {
+    let mute = Arc::new(AtomicBool::new(false));
+    let first = FakeUpstream::start(muted(&mute)).await.unwrap();
+    let second = FakeUpstream::start(muted(&mute)).await.unwrap();
+    let setup = Setup::new(&[&first, &second], |config| config.policy = Policy::Random).await;
+    fifty_a_second(&setup, 10).await;
+    mute.store(true, Ordering::Relaxed);
+    let during = (0..4).map(|index| {
+        let question = question(&format!("during{index}.example"));
+        let setup = &setup;
+        async move {
+            let begun = Instant::now();
+            let failure = setup.ask(&question).await.unwrap_err();
+            assert_eq!(failure.rcode, Rcode::SERVFAIL);
+            begun.elapsed()
+        }
+    });
+    for took in join_all(during).await {
+        assert!(took <= Duration::from_millis(3100), "{took:?}");
+    }
+    mute.store(false, Ordering::Relaxed);
+    let begun = Instant::now();
+    pass(20).await;
+    setup.ask(&question("after.example")).await.unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+/// An upstream that answers unless it is muted.
+fn muted(mute: &Arc<AtomicBool>) -> impl Fn(&Received) -> Action + Send + Sync + 'static {
+    let mute = Arc::clone(mute);
+    move |query| {
+        if mute.load(Ordering::Relaxed) {
+            return Action::Drop;
+        }
+        Reply::to(query).a([192, 0, 2, 1], 60).send()
+    }
+}
+
+/// Asks for as many names as told, fifty a second, and says how long each
+/// took, in the order they were asked. Each has to be answered.
+async fn fifty_a_second(setup: &Setup, count: usize) -> Vec<Duration> {
+    let run: u32 = rand::random();
+    let asked = (0..count).map(|index| async move {
+        pass(20 * u64::try_from(index).unwrap()).await;
+        let begun = Instant::now();
+        let answer = setup
+            .ask(&question(&format!("n{index}-{run}.example")))
+            .await
+            .unwrap();
+        assert_eq!(answer.head().rcode, Rcode::NOERROR);
+        begun.elapsed()
+    });
+    join_all(asked).await
+}
