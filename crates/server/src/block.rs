@@ -9,6 +9,7 @@ use portolan_proto::Name;
 use crate::ErrorLog;
 use crate::LoadBalance;
 use crate::LocalLayer;
+use crate::LookupLog;
 use crate::QueryLog;
 use crate::metrics::BlockMetrics;
 
@@ -17,7 +18,7 @@ use crate::metrics::BlockMetrics;
 pub struct Block {
     /// Apex of the zone whose name metrics carry: the longest key.
     pub zone: Name,
-    /// `hosts`, `docker-cluster`: looked up one after another.
+    /// `hosts`, `docker-cluster`, `traefik-externals`, one after another.
     pub local: Vec<LocalLayer>,
     /// `cache` and `forward`.
     pub resolver: Option<Resolver>,
@@ -38,6 +39,8 @@ pub struct Hooks {
     pub errors: Option<Arc<dyn ErrorLog>>,
     /// `prometheus`.
     pub metrics: Option<Arc<BlockMetrics>>,
+    /// Directives that count what they know.
+    pub lookups: Option<Arc<dyn LookupLog>>,
 }
 
 // === impl Block ===
@@ -62,6 +65,7 @@ impl fmt::Debug for Hooks {
             .field("log", &self.log.is_some())
             .field("errors", &self.errors.is_some())
             .field("metrics", &self.metrics.is_some())
+            .field("lookups", &self.lookups.is_some())
             .finish()
     }
 }

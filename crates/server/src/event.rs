@@ -6,6 +6,7 @@ use std::time::Duration;
 use portolan_proto::Flags;
 use portolan_proto::Query;
 use portolan_proto::Rcode;
+use portolan_proto::Rtype;
 
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +53,13 @@ pub trait ErrorLog: Send + Sync {
     /// Reports one failed query, the code it was answered with, and the
     /// reason. Must not block.
     fn report(&self, query: &Query<'_>, rcode: Rcode, reason: &str);
+}
+
+/// Takes what the local layers of a server block say of names.
+pub trait LookupLog: Send + Sync {
+    /// A name of a query was looked up; `plugin` is the directive of the layer
+    /// that knows it. Must not block.
+    fn looked_up(&self, qtype: Rtype, plugin: Option<&'static str>);
 }
 
 // === impl Transport ===

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use portolan_forward::Answer;
@@ -36,6 +37,7 @@ use crate::local::LocalLayer;
 use crate::pending::Pending;
 use crate::relay;
 use crate::rotation::Rotation;
+use crate::tally::Tallies;
 use crate::whoami;
 use crate::writer;
 use crate::writer::Frame;
@@ -94,6 +96,8 @@ struct Outcome {
 struct Stages<'a> {
     /// What all listeners share.
     shared: &'a Shared,
+    /// The record table, as it is for all queries of a batch.
+    snapshot: &'a Snapshot,
     /// The block.
     block: &'a Arc<Block>,
     /// The query.
@@ -108,8 +112,10 @@ struct Stages<'a> {
 pub(crate) fn handle(
     shared: &Shared,
     routing: &Routing,
+    snapshot: &Snapshot,
     received: &Received<'_>,
     out: &mut Vec<u8>,
+    tallies: Option<&mut Tallies>,
 ) -> Step {
     let query = match Query::read(received.message) {
         Ok(query) => query,
@@ -141,6 +147,7 @@ pub(crate) fn handle(
         Some(block) => {
             let stages = Stages {
                 shared,
+                snapshot,
                 block,
                 query: &query,
                 received,
@@ -152,7 +159,7 @@ pub(crate) fn handle(
     match decision {
         Ok(outcome) => {
             let hooks = block.map_or_else(|| routing.unrouted(), |block| &block.hooks);
-            outcome.report(hooks, &query, received, out);
+            outcome.report(hooks, tallies, &query, received, out);
             if outcome.rcode.is_some() {
                 Step::Respond
             } else {
@@ -193,11 +200,8 @@ impl Stages<'_> {
             return Ok(self.empty(out, "", Rcode::REFUSED));
         }
         let internet = query.qclass == Class::IN;
-        if internet {
-            let snapshot = self.shared.table.load();
-            if let Some(done) = self.local(&snapshot, out) {
-                return done;
-            }
+        if internet && let Some(done) = self.local(self.snapshot, out) {
+            return done;
         }
         if let Some(resolver) = &self.block.resolver
             && resolver.claims(&query.qname)
@@ -227,7 +231,11 @@ impl Stages<'_> {
         out: &mut Vec<u8>,
     ) -> Option<Result<Outcome, Box<Pending>>> {
         let Query { qname, qtype, .. } = self.query;
-        match local::look_up(&self.block.local, snapshot, qname, *qtype) {
+        let found = local::look_up(&self.block.local, snapshot, qname, *qtype);
+        if let Some(lookups) = &self.block.hooks.lookups {
+            lookups.looked_up(*qtype, found.plugin());
+        }
+        match found {
             Local::Known { layer, chain, end } => {
                 Some(self.known(snapshot, layer, &chain, end, out))
             }
@@ -260,7 +268,7 @@ impl Stages<'_> {
             }
             End::NoData => {
                 let absent = chain.last().and_then(|set| set.target());
-                let absent = absent.map_or(query.qname, Qname::from);
+                let absent = absent.unwrap_or(query.qname);
                 let negative = self.negative(snapshot, layer, &absent);
                 writer::negative(out, query, frame, Rcode::NOERROR, chain, negative);
             }
@@ -411,14 +419,32 @@ impl Outcome {
     }
 
     /// Tells metrics and logs.
-    fn report(&self, hooks: &Hooks, query: &Query<'_>, received: &Received<'_>, out: &[u8]) {
+    fn report(
+        &self,
+        hooks: &Hooks,
+        tallies: Option<&mut Tallies>,
+        query: &Query<'_>,
+        received: &Received<'_>,
+        out: &[u8],
+    ) {
         let response = self.rcode.map_or(&[][..], |_| out);
-        let event = event(query, received, self.plugin, self.rcode, response, None);
-        observe(hooks, &event, self.error);
+        let mut event = event(query, received, self.plugin, self.rcode, response, None);
+        let Some(tallies) = tallies else {
+            event.duration = elapsed(received.now);
+            observe(hooks, &event, self.error);
+            return;
+        };
+        if let Some(metrics) = &hooks.metrics {
+            tallies.observe(metrics, &event);
+        }
+        if hooks.log.is_some() {
+            event.duration = elapsed(received.now);
+        }
+        tell(hooks, &event, self.error);
     }
 }
 
-/// Describes a query and its response.
+/// Describes a query and its response. How long it took is not said yet.
 pub(crate) fn event<'a>(
     query: &'a Query<'a>,
     received: &Received<'_>,
@@ -441,7 +467,7 @@ pub(crate) fn event<'a>(
         response,
         plugin,
         upstream,
-        duration: elapsed(received.now),
+        duration: Duration::ZERO,
     }
 }
 
@@ -450,6 +476,11 @@ pub(crate) fn observe(hooks: &Hooks, event: &Event<'_>, error: Option<&str>) {
     if let Some(metrics) = &hooks.metrics {
         metrics.observe(event);
     }
+    tell(hooks, event, error);
+}
+
+/// Hands an event to the logs of the block.
+fn tell(hooks: &Hooks, event: &Event<'_>, error: Option<&str>) {
     if let (Some(errors), Some(error)) = (&hooks.errors, error) {
         errors.report(event.query, event.rcode.unwrap_or(Rcode::SERVFAIL), error);
     }
@@ -463,7 +494,7 @@ pub(crate) fn observe(hooks: &Hooks, event: &Event<'_>, error: Option<&str>) {
     clippy::disallowed_methods,
     reason = "the duration of a query is read off the clock"
 )]
-fn elapsed(since: Instant) -> std::time::Duration {
+pub(crate) fn elapsed(since: Instant) -> Duration {
     Instant::now().saturating_duration_since(since)
 }
 

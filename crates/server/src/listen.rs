@@ -62,7 +62,7 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 const BACKLOG: i32 = 512;
 
 /// How often a UDP worker looks up from its socket.
-const UDP_WAKE: Duration = Duration::from_millis(250);
+const UDP_WAKE: Duration = Duration::from_millis(100);
 
 // === impl ListenAddr ===
 

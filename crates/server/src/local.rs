@@ -95,6 +95,18 @@ pub(crate) enum End<'a> {
     Loop,
 }
 
+// === impl Local ===
+
+impl Local<'_> {
+    /// The directive that knows the name.
+    pub(crate) fn plugin(&self) -> Option<&'static str> {
+        match self {
+            Self::Known { layer, .. } => Some(layer.plugin),
+            Self::Unknown { .. } | Self::Next => None,
+        }
+    }
+}
+
 // === impl Fallthrough ===
 
 impl Fallthrough {
@@ -214,7 +226,7 @@ fn chase<'a>(
                 last = set;
             }
             Some(_) => return (chain, End::NoData),
-            None => return (chain, End::Outside(target.clone())),
+            None => return (chain, End::Outside(target.to_name())),
         }
     }
     (chain, End::Loop)

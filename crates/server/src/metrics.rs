@@ -88,7 +88,7 @@ const TYPE_NAMES: [&str; TYPES] = [
 ];
 
 /// How many values the label `type` has.
-const TYPES: usize = 20;
+pub(crate) const TYPES: usize = 20;
 
 /// Pairs of code and directive whose counter is kept at hand. Others have to
 /// be looked up in the family each time.
@@ -253,27 +253,42 @@ impl BlockMetrics {
             self.dnssec_ok.inc();
         }
         match event.rcode {
-            Some(rcode) => self.count_response(rcode.mnemonic().unwrap_or("other"), event.plugin),
-            None => {
-                let [server, zone, _] = &self.labels;
-                self.families
-                    .dropped
-                    .with_label_values(&[server, zone, event.plugin])
-                    .inc();
+            Some(rcode) => {
+                self.count_responses(rcode.mnemonic().unwrap_or("other"), event.plugin, 1);
             }
+            None => self.count_dropped(event.plugin),
         }
     }
 
-    /// Counts a response.
-    fn count_response(&self, rcode: &'static str, plugin: &'static str) {
+    /// Time to answer.
+    pub(crate) fn duration(&self) -> &Histogram {
+        &self.duration
+    }
+
+    /// Counts queries with DO.
+    pub(crate) fn count_dnssec_ok(&self, count: u64) {
+        self.dnssec_ok.inc_by(count);
+    }
+
+    /// Counts a query without a response.
+    pub(crate) fn count_dropped(&self, plugin: &str) {
+        let [server, zone, _] = &self.labels;
+        self.families
+            .dropped
+            .with_label_values(&[server, zone, plugin])
+            .inc();
+    }
+
+    /// Counts responses.
+    pub(crate) fn count_responses(&self, rcode: &'static str, plugin: &'static str, count: u64) {
         for slot in &self.responses {
             let known = slot.get_or_init(|| self.response_counter(rcode, plugin));
             if known.rcode == rcode && known.plugin == plugin {
-                known.counter.inc();
+                known.counter.inc_by(count);
                 return;
             }
         }
-        self.response_counter(rcode, plugin).counter.inc();
+        self.response_counter(rcode, plugin).counter.inc_by(count);
     }
 
     /// The counter of the responses of one code and one directive.
@@ -288,7 +303,7 @@ impl BlockMetrics {
     }
 
     /// The request counter of a transport, family and type.
-    fn requests_of(&self, transport: Transport, v6: bool, rtype: usize) -> &IntCounter {
+    pub(crate) fn requests_of(&self, transport: Transport, v6: bool, rtype: usize) -> &IntCounter {
         let class = usize::from(transport == Transport::Tcp) * 2 + usize::from(v6);
         let index = class * TYPES + rtype.min(TYPES - 1);
         self.requests[index].get_or_init(|| {
@@ -301,7 +316,7 @@ impl BlockMetrics {
     }
 
     /// The size histograms of a transport: requests, responses.
-    fn sizes_of(&self, transport: Transport) -> &(Histogram, Histogram) {
+    pub(crate) fn sizes_of(&self, transport: Transport) -> &(Histogram, Histogram) {
         self.sizes[usize::from(transport == Transport::Tcp)].get_or_init(|| {
             let [server, zone, view] = &self.labels;
             let labels = [server, zone, view, transport.as_str()];
@@ -314,7 +329,7 @@ impl BlockMetrics {
 }
 
 /// Where a type stands in [`TYPE_NAMES`].
-fn type_index(rtype: Rtype) -> usize {
+pub(crate) fn type_index(rtype: Rtype) -> usize {
     match rtype {
         Rtype::A => 0,
         Rtype::AAAA => 1,
@@ -343,7 +358,7 @@ mod tests {
         assert!(pairs.len() > RESPONSES);
         for round in 1..=2 {
             for (rcode, plugin) in &pairs {
-                metrics.count_response(rcode, plugin);
+                metrics.count_responses(rcode, plugin, 1);
                 let labels = ["dns://:54", ".", "", rcode, plugin];
                 let count = families.responses.with_label_values(&labels).get();
                 assert_eq!(count, round, "{rcode} {plugin}");

@@ -170,7 +170,9 @@ impl Pending {
         error: Option<&str>,
     ) {
         let received = self.received();
-        let event = handle::event(query, &received, self.plugin, Some(rcode), out, upstream);
+        let rcode = Some(rcode);
+        let mut event = handle::event(query, &received, self.plugin, rcode, out, upstream);
+        event.duration = handle::elapsed(received.now);
         handle::observe(&self.block.hooks, &event, error);
     }
 

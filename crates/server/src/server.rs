@@ -233,6 +233,7 @@ impl Server {
         let socket = Arc::new(socket);
         let worker = Worker {
             bound,
+            segments: true,
             socket: Arc::clone(&socket),
             routing: Arc::clone(routing),
             shared: Arc::clone(&self.shared),

@@ -331,7 +331,14 @@ impl Connection {
         let mut out = Vec::with_capacity(512);
         let shared = &self.acceptor.shared;
         let routing = self.acceptor.routing.load_full();
-        match handle::handle(shared, &routing, &received, &mut out) {
+        match handle::handle(
+            shared,
+            &routing,
+            &shared.table.load(),
+            &received,
+            &mut out,
+            None,
+        ) {
             Step::Silent => {}
             // The channel has a place for each permit.
             Step::Respond => {

@@ -163,8 +163,10 @@ pub(crate) fn answer(shared: &Shared, routing: &Routing, message: &[u8]) -> Opti
     match handle::handle(
         shared,
         routing,
+        &shared.table.load(),
         &received(message, Transport::Udp),
         &mut out,
+        None,
     ) {
         Step::Respond => Some(out),
         Step::Silent => None,

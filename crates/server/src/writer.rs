@@ -1,6 +1,5 @@
 //! Responses about local names.
 
-use portolan_proto::Class;
 use portolan_proto::Ede;
 use portolan_proto::EdnsReply;
 use portolan_proto::Query;
@@ -8,7 +7,6 @@ use portolan_proto::Rcode;
 use portolan_proto::ResponseHead;
 use portolan_proto::ResponseWriter;
 use portolan_proto::Rrset;
-use portolan_proto::Rtype;
 use portolan_proto::Section;
 use portolan_proto::Soa;
 
@@ -93,8 +91,9 @@ pub(crate) fn positive(
             Some(order) => {
                 let owner_name = chain
                     .last()
-                    .and_then(|set| set.target().cloned())
-                    .unwrap_or_else(|| query.qname.to_name());
+                    .and_then(|set| set.target())
+                    .unwrap_or(query.qname)
+                    .to_name();
                 for index in order.order_of(&owner_name, set, rotation) {
                     writer.record(Section::Answer, owner, set.record(index));
                 }
@@ -159,17 +158,11 @@ pub(crate) fn empty(
 
 /// Writes the one HINFO that answers ANY (RFC 8482 §4.2).
 pub(crate) fn any(out: &mut Vec<u8>, query: &Query<'_>, frame: &Frame<'_>) {
-    const RDATA: &[u8] = b"\x07RFC8482\x00";
-    const TTL: u32 = 3600;
+    // Type HINFO, class IN, 3,600 seconds, 9 octets: CPU "RFC8482", no OS.
+    const RECORD: &[u8] = b"\x00\x0d\x00\x01\x00\x00\x0e\x10\x00\x09\x07RFC8482\x00";
     let edns = frame.edns();
     let head = frame.head(Rcode::NOERROR, true);
     let mut writer = ResponseWriter::new(out, query, head, frame.limit, &edns);
-    let mut record = Vec::with_capacity(24);
-    record.extend_from_slice(&Rtype::HINFO.0.to_be_bytes());
-    record.extend_from_slice(&Class::IN.0.to_be_bytes());
-    record.extend_from_slice(&TTL.to_be_bytes());
-    record.extend_from_slice(&[0, 9]);
-    record.extend_from_slice(RDATA);
-    writer.record(Section::Answer, ResponseWriter::QNAME, &record);
+    writer.record(Section::Answer, ResponseWriter::QNAME, RECORD);
     writer.finish(query, Rcode::NOERROR, &edns);
 }

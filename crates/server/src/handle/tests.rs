@@ -426,7 +426,14 @@ fn responses_fit_the_transport() {
         (query("x.test", Rtype::A), Transport::Tcp, 65_535),
     ] {
         let mut out = Vec::new();
-        let step = handle(&shared, &routing, &received(&message, transport), &mut out);
+        let step = handle(
+            &shared,
+            &routing,
+            &shared.table.load(),
+            &received(&message, transport),
+            &mut out,
+            None,
+        );
         assert!(matches!(step, Step::Respond));
         let whole = transport == Transport::Tcp;
         assert!(
@@ -453,7 +460,14 @@ fn keepalive_is_answered_over_tcp_to_those_who_ask() {
     ] {
         let message = query_of("x.test", Rtype::A, Class::IN, opt);
         let mut out = Vec::new();
-        handle(&shared, &routing, &received(&message, transport), &mut out);
+        handle(
+            &shared,
+            &routing,
+            &shared.table.load(),
+            &received(&message, transport),
+            &mut out,
+            None,
+        );
         assert_eq!(
             out.ends_with(&keepalive),
             expected,
@@ -475,7 +489,14 @@ fn whoami_says_who_the_client_is() {
     ] {
         let message = query("x.test", Rtype::MX);
         let mut out = Vec::new();
-        handle(&shared, &routing, &received(&message, transport), &mut out);
+        handle(
+            &shared,
+            &routing,
+            &shared.table.load(),
+            &received(&message, transport),
+            &mut out,
+            None,
+        );
         let response = Message::parse(out).unwrap();
         assert!(response.flags().has(Flags::AUTHORITATIVE));
         let records: Vec<_> = response

@@ -44,7 +44,14 @@ fn forwarding(local: Vec<LocalLayer>, resolver: Resolver, hooks: Hooks) -> Routi
 async fn respond(shared: &Shared, routing: &Routing, message: &[u8]) -> (Message, bool) {
     let mut out = Vec::new();
     let received = received(message, Transport::Udp);
-    let waited = match handle(shared, routing, &received, &mut out) {
+    let waited = match handle(
+        shared,
+        routing,
+        &shared.table.load(),
+        &received,
+        &mut out,
+        None,
+    ) {
         Step::Respond => false,
         Step::Silent => panic!("no response"),
         Step::Resolve(pending) => {
@@ -196,8 +203,10 @@ async fn a_query_that_may_not_wait_fails_at_once() {
     let step = handle(
         &shared,
         &routing,
+        &shared.table.load(),
         &received(&message, Transport::Udp),
         &mut out,
+        None,
     );
     let Step::Resolve(pending) = step else {
         panic!("it waits: {step:?}");

@@ -1,0 +1,244 @@
+//! What one worker counts, until it is added to what all count.
+//!
+//! Counters that all workers write to would have them wait for each other's
+//! cache lines, several times a query. A worker counts for itself and hands
+//! over after each batch, so that a scrape misses no more than the batch in
+//! hand.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::local::LocalHistogram;
+
+use crate::Event;
+use crate::Transport;
+use crate::metrics::BlockMetrics;
+use crate::metrics::TYPES;
+use crate::metrics::type_index;
+
+/// The counts of one worker, by block.
+#[derive(Default)]
+pub(crate) struct Tallies(Vec<Tally>);
+
+/// The counts of one worker for one block.
+struct Tally {
+    /// What they are added to.
+    metrics: Arc<BlockMetrics>,
+    /// Time to answer.
+    duration: LocalHistogram,
+    /// Sizes of requests.
+    request_size: LocalHistogram,
+    /// Sizes of responses.
+    response_size: LocalHistogram,
+    /// Queries since the last batch, whatever they are.
+    queries: u64,
+    /// Queries with DO.
+    dnssec_ok: u64,
+    /// Requests by family and type.
+    requests: [[u64; TYPES]; 2],
+    /// Responses that are like one another: their code, directive and number.
+    responses: Option<(&'static str, &'static str, u64)>,
+}
+
+// === impl Tallies ===
+
+impl Tallies {
+    /// Counts one query over UDP and what became of it. How long it took is
+    /// told for the batch.
+    pub(crate) fn observe(&mut self, metrics: &Arc<BlockMetrics>, event: &Event<'_>) {
+        let is_same = |tally: &Tally| Arc::ptr_eq(&tally.metrics, metrics);
+        let index = self.0.iter().position(is_same).unwrap_or_else(|| {
+            self.0.push(Tally::new(Arc::clone(metrics)));
+            self.0.len() - 1
+        });
+        if let Some(tally) = self.0.get_mut(index) {
+            tally.observe(event);
+        }
+    }
+
+    /// Hands all counts over. Each query of the batch took `duration`.
+    pub(crate) fn flush(&mut self, duration: Duration) {
+        let mut is_any_gone = false;
+        for tally in &mut self.0 {
+            tally.flush(duration);
+            is_any_gone |= Arc::strong_count(&tally.metrics) == 1;
+        }
+        if is_any_gone {
+            // Blocks of a configuration that is no more.
+            self.0.retain(|tally| Arc::strong_count(&tally.metrics) > 1);
+        }
+    }
+
+    /// Whether there is something to hand over.
+    pub(crate) fn has_any(&self) -> bool {
+        self.0.iter().any(|tally| tally.queries > 0)
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    /// Nothing, for a block.
+    fn new(metrics: Arc<BlockMetrics>) -> Self {
+        let (request_size, response_size) = metrics.sizes_of(Transport::Udp);
+        Self {
+            duration: metrics.duration().local(),
+            request_size: request_size.local(),
+            response_size: response_size.local(),
+            queries: 0,
+            dnssec_ok: 0,
+            requests: [[0; TYPES]; 2],
+            responses: None,
+            metrics,
+        }
+    }
+
+    /// Counts one query.
+    fn observe(&mut self, event: &Event<'_>) {
+        let v6 = usize::from(matches!(event.client.ip(), IpAddr::V6(_)));
+        self.queries += 1;
+        self.dnssec_ok += u64::from(event.query.dnssec_ok());
+        self.requests[v6][type_index(event.query.qtype).min(TYPES - 1)] += 1;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a message has at most 65,535 octets"
+        )]
+        {
+            self.request_size.observe(event.query.size as f64);
+            self.response_size.observe(event.response.len() as f64);
+        }
+        let Some(rcode) = event.rcode else {
+            self.metrics.count_dropped(event.plugin);
+            return;
+        };
+        let rcode = rcode.mnemonic().unwrap_or("other");
+        match &mut self.responses {
+            // One text may stand at two places; then it is handed over twice.
+            Some((code, plugin, count))
+                if std::ptr::eq(*code, rcode) && std::ptr::eq(*plugin, event.plugin) =>
+            {
+                *count += 1;
+            }
+            _ => {
+                self.flush_responses();
+                self.responses = Some((rcode, event.plugin, 1));
+            }
+        }
+    }
+
+    /// Hands the counts over.
+    fn flush(&mut self, duration: Duration) {
+        if self.queries == 0 {
+            return;
+        }
+        let seconds = duration.as_secs_f64();
+        for _ in 0..self.queries {
+            self.duration.observe(seconds);
+        }
+        self.queries = 0;
+        self.duration.flush();
+        self.request_size.flush();
+        self.response_size.flush();
+        self.flush_responses();
+        if self.dnssec_ok > 0 {
+            self.metrics
+                .count_dnssec_ok(std::mem::take(&mut self.dnssec_ok));
+        }
+        for (counts, v6) in self.requests.iter_mut().zip([false, true]) {
+            for (rtype, count) in counts
+                .iter_mut()
+                .enumerate()
+                .filter(|(_, count)| **count > 0)
+            {
+                let counter = self.metrics.requests_of(Transport::Udp, v6, rtype);
+                counter.inc_by(std::mem::take(count));
+            }
+        }
+    }
+
+    /// Hands the responses over that are like one another.
+    fn flush_responses(&mut self) {
+        if let Some((rcode, plugin, count)) = self.responses.take() {
+            self.metrics.count_responses(rcode, plugin, count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_proto::Query;
+    use portolan_proto::Rcode;
+    use portolan_proto::Rtype;
+    use prometheus::Encoder as _;
+    use prometheus::Registry;
+    use prometheus::TextEncoder;
+
+    use super::*;
+    use crate::Families;
+    use crate::handle;
+    use crate::testing::query;
+    use crate::testing::received;
+
+    #[test]
+    fn counts_are_those_of_each_query_for_itself() {
+        let kinds = [
+            ("a.test", Rtype::A, Some(Rcode::NOERROR), "hosts"),
+            ("b.test", Rtype::A, Some(Rcode::NOERROR), "hosts"),
+            ("a.test", Rtype::AAAA, Some(Rcode::NXDOMAIN), "hosts"),
+            ("a.test", Rtype::A, Some(Rcode::NOERROR), "docker-cluster"),
+            ("a.test", Rtype(999), None, "hosts"),
+            ("a.test", Rtype::A, Some(Rcode::NOERROR), "hosts"),
+        ];
+        let duration = Duration::from_micros(300);
+        let mut texts = Vec::new();
+        for is_tallied in [false, true] {
+            let registry = Registry::new();
+            let families = Families::register(&registry).unwrap();
+            let metrics = families.block("dns://:54", ".");
+            let mut tallies = Tallies::default();
+            for _ in 0..3 {
+                for (name, qtype, rcode, plugin) in kinds {
+                    let message = query(name, qtype);
+                    let read = Query::read(&message).unwrap();
+                    let received = received(&message, Transport::Udp);
+                    let mut event = handle::event(&read, &received, plugin, rcode, &message, None);
+                    event.duration = duration;
+                    if is_tallied {
+                        tallies.observe(&metrics, &event);
+                    } else {
+                        metrics.observe(&event);
+                    }
+                }
+                assert_eq!(tallies.has_any(), is_tallied);
+                tallies.flush(duration);
+                assert!(!tallies.has_any());
+            }
+            let mut text = Vec::new();
+            TextEncoder::new()
+                .encode(&registry.gather(), &mut text)
+                .unwrap();
+            texts.push(String::from_utf8(text).unwrap());
+        }
+        assert_eq!(texts[0], texts[1]);
+        assert!(texts[1].contains("coredns_dns_request_duration_seconds_count"));
+    }
+
+    #[test]
+    fn blocks_that_are_gone_are_let_go_of() {
+        let families = Families::register(&Registry::new()).unwrap();
+        let metrics = families.block("dns://:54", ".");
+        let message = query("a.test", Rtype::A);
+        let read = Query::read(&message).unwrap();
+        let received = received(&message, Transport::Udp);
+        let event = handle::event(&read, &received, "", Some(Rcode::NOERROR), &[], None);
+        let mut tallies = Tallies::default();
+        tallies.observe(&metrics, &event);
+        tallies.flush(Duration::ZERO);
+        assert_eq!(Arc::strong_count(&metrics), 2);
+        let weak = Arc::downgrade(&metrics);
+        drop(metrics);
+        tallies.flush(Duration::ZERO);
+        assert!(weak.upgrade().is_none());
+    }
+}

@@ -1,0 +1,267 @@
+//! Receiving many datagrams at a time.
+//!
+//! The first is waited for, the others are what has arrived meanwhile. They
+//! are read one after another into one run of octets, so that small queries
+//! share cache lines and a large one finds room. One `recvmsg` each, and not
+//! `recvmmsg` for all, because what the kernel has coalesced (`UDP_GRO`) comes
+//! with its segment size beside it, and the room for that has to be offered
+//! anew each time. It costs no more: see `docs/performance.md`.
+
+use std::io::IoSliceMut;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd as _;
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::ControlMessageOwned;
+use nix::sys::socket::MsgFlags;
+use nix::sys::socket::recvmsg;
+
+use portolan_proto::HEADER_LEN;
+
+use super::peer::Local;
+use super::peer::Peer;
+
+/// Queries that have been received together.
+pub(super) struct Inbox<P> {
+    /// Room for their octets.
+    octets: Box<[u8]>,
+    /// How much of it is taken.
+    used: usize,
+    /// Where each of them is.
+    queries: Vec<Query<P>>,
+    /// Room for control messages.
+    control: Vec<u8>,
+    /// Most octets of one datagram.
+    window: usize,
+}
+
+/// Where a query is, and where it came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Query<P> {
+    /// Where it begins.
+    start: usize,
+    /// How many octets it has.
+    length: usize,
+    /// Who sent it.
+    pub(super) peer: P,
+    /// The address it was sent to; `None` if the socket has just that one.
+    pub(super) local: Option<Local>,
+}
+
+// === impl Inbox ===
+
+impl<P: Peer> Inbox<P> {
+    /// Room for a batch. With `coalesced`, the kernel may hand over several
+    /// datagrams of one client as one.
+    pub(super) fn new(coalesced: bool) -> Self {
+        let window = if coalesced { COALESCED } else { LONGEST };
+        let mut control = cmsg_space!(libc::in6_pktinfo, i32);
+        control.resize(control.capacity(), 0);
+        Self {
+            octets: vec![0; window + ROOM].into(),
+            used: 0,
+            queries: Vec::with_capacity(BATCH + MAX_SEGMENTS),
+            control,
+            window,
+        }
+    }
+
+    /// Receives what there is, [`BATCH`] datagrams at most; waits for the
+    /// first.
+    pub(super) fn receive(&mut self, socket: &UdpSocket) -> Result<(), Errno> {
+        self.queries.clear();
+        self.used = 0;
+        self.receive_one(socket, MsgFlags::empty())?;
+        while self.queries.len() < BATCH && self.used + self.window <= self.octets.len() {
+            // What went wrong comes again, or is over.
+            if self.receive_one(socket, MsgFlags::MSG_DONTWAIT).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The queries, with their octets.
+    pub(super) fn queries(&self) -> impl Iterator<Item = (Query<P>, &[u8])> {
+        self.queries.iter().map(|query| {
+            let octets = self.octets.get(query.start..query.start + query.length);
+            (*query, octets.unwrap_or_default())
+        })
+    }
+
+    /// Receives one datagram, or several that the kernel has put together.
+    fn receive_one(&mut self, socket: &UdpSocket, flags: MsgFlags) -> Result<(), Errno> {
+        let start = self.used;
+        let room = self.octets.get_mut(start..start + self.window);
+        let mut parts = [IoSliceMut::new(room.unwrap_or_default())];
+        let control = Some(&mut self.control[..]);
+        let message = recvmsg::<P>(socket.as_raw_fd(), &mut parts, control, flags)?;
+        let mut segment = message.bytes;
+        let mut local = None;
+        for control in message.cmsgs()? {
+            if let ControlMessageOwned::UdpGroSegments(size) = control {
+                segment = usize::try_from(size).unwrap_or_default();
+            } else {
+                local = local.or_else(|| Local::of(&control));
+            }
+        }
+        let is_cut = message.flags.contains(MsgFlags::MSG_TRUNC);
+        let (length, peer) = (message.bytes, message.address.ok_or(Errno::EINVAL)?);
+        self.used = start + length;
+        self.note(start, length, segment, is_cut, peer, local);
+        Ok(())
+    }
+
+    /// Notes the datagrams that `length` octets hold, each of `segment` octets
+    /// but for the last.
+    fn note(
+        &mut self,
+        mut start: usize,
+        length: usize,
+        segment: usize,
+        is_cut: bool,
+        peer: P,
+        local: Option<Local>,
+    ) {
+        let end = start + length;
+        loop {
+            let length = segment.max(1).min(end - start);
+            // Of one that is too long the header is left, so that the client
+            // hears FORMERR.
+            let is_long = is_cut || length > LONGEST;
+            self.queries.push(Query {
+                start,
+                length: if is_long {
+                    length.min(HEADER_LEN)
+                } else {
+                    length
+                },
+                peer,
+                local,
+            });
+            start += length;
+            if start >= end {
+                return;
+            }
+        }
+    }
+}
+
+/// Datagrams that are received together.
+pub(super) const BATCH: usize = 64;
+
+/// Longest query taken, in octets; a longer one is malformed.
+const LONGEST: usize = 4096;
+
+/// Most octets that the kernel hands over as one.
+const COALESCED: usize = 65_535;
+
+/// Most datagrams among them (`UDP_MAX_SEGMENTS`).
+const MAX_SEGMENTS: usize = 128;
+
+/// Octets of a batch, not counting the last datagram.
+const ROOM: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use nix::sys::socket::SockaddrIn;
+    use nix::sys::socket::setsockopt;
+    use nix::sys::socket::sockopt;
+
+    use super::*;
+
+    #[test]
+    fn what_has_arrived_is_received_together() {
+        let (server, client) = pair();
+        for octets in [&b"first"[..], b"", b"third"] {
+            client.send(octets).unwrap();
+        }
+        let mut inbox = Inbox::<SockaddrIn>::new(false);
+        inbox.receive(&server).unwrap();
+        assert_eq!(texts(&inbox), ["first", "", "third"]);
+        client.send(b"later").unwrap();
+        inbox.receive(&server).unwrap();
+        assert_eq!(texts(&inbox), ["later"]);
+        let (query, _) = inbox.queries().next().unwrap();
+        assert_eq!(query.peer.to_std(), client.local_addr().unwrap());
+    }
+
+    #[test]
+    fn a_batch_has_a_bound() {
+        let (server, client) = pair();
+        for _ in 0..BATCH + 1 {
+            client.send(b"q").unwrap();
+        }
+        let mut inbox = Inbox::<SockaddrIn>::new(true);
+        inbox.receive(&server).unwrap();
+        assert_eq!(inbox.queries().count(), BATCH);
+        inbox.receive(&server).unwrap();
+        assert_eq!(inbox.queries().count(), 1);
+    }
+
+    #[test]
+    fn long_datagrams_leave_room_for_each_other() {
+        let (server, client) = pair();
+        setsockopt(&server, sockopt::RcvBuf, &(1 << 20)).unwrap();
+        let mut expected = Vec::new();
+        for last in 0..20 {
+            let mut octets = vec![b'a'; LONGEST];
+            octets[LONGEST - 1] = last;
+            client.send(&octets).unwrap();
+            expected.push(octets);
+        }
+        let mut inbox = Inbox::<SockaddrIn>::new(true);
+        let mut received = Vec::new();
+        while received.len() < expected.len() {
+            inbox.receive(&server).unwrap();
+            received.extend(inbox.queries().map(|(_, octets)| octets.to_vec()));
+        }
+        assert_eq!(received, expected);
+    }
+
+    #[test]
+    fn of_a_datagram_that_is_too_long_the_header_is_left() {
+        for coalesced in [false, true] {
+            let (server, client) = pair();
+            client.send(&[b'a'; LONGEST + 1]).unwrap();
+            client.send(b"next").unwrap();
+            let mut inbox = Inbox::<SockaddrIn>::new(coalesced);
+            inbox.receive(&server).unwrap();
+            assert_eq!(texts(&inbox), ["aaaaaaaaaaaa", "next"]);
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_has_put_together_is_taken_apart() {
+        let (server, client) = pair();
+        setsockopt(&server, sockopt::UdpGroSegment, &true).unwrap();
+        setsockopt(&client, sockopt::UdpGsoSegment, &4).unwrap();
+        client.send(b"abcdefghij").unwrap();
+        setsockopt(&client, sockopt::UdpGsoSegment, &0).unwrap();
+        client.send(b"alone").unwrap();
+        let mut inbox = Inbox::<SockaddrIn>::new(true);
+        inbox.receive(&server).unwrap();
+        assert_eq!(texts(&inbox), ["abcd", "efgh", "ij", "alone"]);
+    }
+
+    /// A socket and a client of it.
+    fn pair() -> (UdpSocket, UdpSocket) {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        let timeout = Some(Duration::from_secs(5));
+        server.set_read_timeout(timeout).unwrap();
+        (server, client)
+    }
+
+    /// What was received.
+    fn texts(inbox: &Inbox<SockaddrIn>) -> Vec<&str> {
+        let octets = inbox.queries().map(|(_, octets)| octets);
+        octets.map(|o| std::str::from_utf8(o).unwrap()).collect()
+    }
+}
