@@ -38,6 +38,10 @@ pub(crate) struct Options {
     /// File to write the process id to, once all ports are open
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) pidfile: Option<PathBuf>,
+    /// User to become once all ports are open, `NAME|UID[:GROUP]`, if started as root; `root` stays
+    /// [default: `PORTOLAN_USER`, else 1000 for the main process of a container, else root]
+    #[arg(long, global = true, value_name = "USER")]
+    pub(crate) user: Option<String>,
     /// Print the directives that are known, and exit
     #[arg(long)]
     pub(crate) plugins: bool,
@@ -72,6 +76,14 @@ pub(crate) enum Command {
         /// Address of its health endpoint, `HOST:PORT` [default: from the configuration]
         address: Option<String>,
     },
+    /// Show the members of the cluster, as a running server sees them
+    Members {
+        /// Address of its health endpoint, `HOST:PORT` [default: from the configuration]
+        address: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the version
     Version,
 }
@@ -86,7 +98,7 @@ pub(crate) enum LogFormat {
 }
 
 /// Flags that may be written with one dash.
-const LONG_FLAGS: [&str; 9] = [
+const LONG_FLAGS: [&str; 10] = [
     "conf",
     "config",
     "dns.port",
@@ -95,6 +107,7 @@ const LONG_FLAGS: [&str; 9] = [
     "quiet",
     "version",
     "log-format",
+    "user",
     "help",
 ];
 

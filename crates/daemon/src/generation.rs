@@ -6,26 +6,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use portolan_cluster::Cluster;
 use portolan_config as config;
 use portolan_config::{Config, ServerBlock};
 use portolan_forward as forward;
 use portolan_proto::Name;
-use portolan_server::{Block, Hooks, ListenAddr, LocalLayer, Routing};
+use portolan_server::{Block, Hooks, ListenAddr, LocalLayer, Routing, UnknownAction};
 use portolan_table::LayerId;
 use portolan_telemetry::admin::{Endpoint, Serves};
 use portolan_telemetry::errors::{ErrorReporter, Level, Rule};
 use portolan_telemetry::readiness::Monitor;
 use tokio_util::sync::CancellationToken;
 
+use crate::clusters::Running;
 use crate::hooks::{Errors, Log};
 use crate::parts::Parts;
 use crate::sources::{Key, Source};
-use crate::{addresses, loadbalance, translate};
+use crate::{addresses, clusters, loadbalance, traefik, translate};
 
 /// What one configuration has at work.
 pub(crate) struct Generation {
     /// Its sources.
     sources: Vec<Source>,
+    /// Its members of clusters.
+    clusters: Vec<Running>,
     /// Its caches, by what they were made from.
     caches: Vec<(CacheKey, Arc<forward::Cache>)>,
     /// Ends what belongs to it alone.
@@ -43,6 +47,8 @@ pub(crate) struct Next {
     fresh: Vec<Source>,
     /// What each of its sources was made from, in no particular order.
     keys: Vec<Key>,
+    /// Its members of clusters.
+    clusters: Vec<Running>,
     /// Its caches.
     caches: Vec<(CacheKey, Arc<forward::Cache>)>,
     /// Ends what belongs to it alone.
@@ -91,6 +97,7 @@ impl Generation {
     pub(crate) fn none() -> Self {
         Self {
             sources: Vec::new(),
+            clusters: Vec::new(),
             caches: Vec::new(),
             stop: CancellationToken::new(),
             lameduck: Duration::ZERO,
@@ -122,10 +129,11 @@ impl Generation {
                 };
                 // What has not loaded by then is served when it has.
                 drop(tokio::time::timeout(patience, all).await);
+                clusters::settle(&next.clusters, &self.clusters).await;
                 Ok(next)
             }
             Err(error) => {
-                next.discard(parts).await;
+                self.discard(next, parts).await;
                 Err(error)
             }
         }
@@ -142,6 +150,17 @@ impl Generation {
         for block in &config.blocks {
             self.add_block(next, &block.value, &mut routes, parts)
                 .await?;
+        }
+        // Joyride tells its version where it serves names of containers.
+        if config
+            .blocks
+            .iter()
+            .any(|block| block.value.docker_cluster.is_some())
+        {
+            next.plan.endpoints.push(Endpoint {
+                addr: config.version.to_string(),
+                serves: Serves::Version,
+            });
         }
         for (listener, zones) in routes {
             let label = listener.label();
@@ -179,6 +198,10 @@ impl Generation {
             .map(|errors| reporter(&errors.value, next, parts));
         let log = (!block.log.is_empty())
             .then(|| Arc::new(Log::new(block.log.iter().map(|rule| &rule.value))));
+        let lookups = has_traefik(block).then(|| {
+            let families = parts.sources.traefik.clone();
+            Arc::new(traefik::Queries(families)) as Arc<_>
+        });
         next.add_endpoints(block);
         let bind: Vec<_> = block.bind.iter().map(|bind| &bind.value).collect();
         for (port, names) in by_port(block) {
@@ -204,6 +227,7 @@ impl Generation {
                             .clone()
                             .map(|errors| Arc::new(Errors(errors)) as Arc<_>),
                         metrics,
+                        lookups: lookups.clone(),
                     },
                 });
                 let routes = routes.entry(listener).or_default();
@@ -228,7 +252,7 @@ impl Generation {
         if let Some(hosts) = &block.hosts {
             let hosts = &hosts.value;
             let layer = self
-                .source(next, Key::Hosts(Box::new(hosts.clone())), parts)
+                .source(next, Key::Hosts(Box::new(hosts.clone())), None, parts)
                 .await?;
             layers.push(LocalLayer {
                 layer,
@@ -243,9 +267,10 @@ impl Generation {
         }
         if let Some(docker) = &block.docker_cluster {
             let docker = &docker.value;
-            let layer = self
-                .source(next, Key::docker(docker, &self.sources), parts)
-                .await?;
+            let metrics = &parts.cluster_families;
+            let member = Running::find(docker, &self.clusters, &mut next.clusters, metrics).await?;
+            let key = Key::docker(docker, &self.sources);
+            let layer = self.source(next, key, member.as_deref(), parts).await?;
             layers.push(LocalLayer {
                 layer,
                 plugin: "docker-cluster",
@@ -257,6 +282,23 @@ impl Generation {
                 negative_ttl: docker.negative_ttl,
             });
         }
+        if let Some(traefik) = &block.traefik_externals
+            && traefik.enabled
+        {
+            let traefik = &traefik.value;
+            let key = Key::traefik(traefik, &self.sources);
+            let layer = self.source(next, key, None, parts).await?;
+            layers.push(LocalLayer {
+                layer,
+                plugin: traefik::PLUGIN,
+                zones: vec![Name::root()],
+                fallthrough: translate::fallthrough(traefik.fallthrough.as_ref()),
+                fallthrough_unsupported: false,
+                unknown: UnknownAction::Drop,
+                unknown_ptr_falls_through: false,
+                negative_ttl: traefik::NEGATIVE_TTL,
+            });
+        }
         Ok(layers)
     }
 
@@ -265,6 +307,7 @@ impl Generation {
         &self,
         next: &mut Next,
         key: Key,
+        member: Option<&Cluster>,
         parts: &mut Parts,
     ) -> anyhow::Result<LayerId> {
         let sources = self.sources.iter().chain(&next.fresh);
@@ -272,7 +315,7 @@ impl Generation {
             Some(source) => source.layer,
             None => {
                 let layer = parts.layers.number(sources);
-                let source = Source::start(key.clone(), layer, &parts.sources).await?;
+                let source = Source::start(key.clone(), layer, member, &parts.sources).await?;
                 next.fresh.push(source);
                 layer
             }
@@ -362,6 +405,7 @@ impl Generation {
         let Next {
             fresh,
             keys,
+            clusters,
             caches,
             stop,
             plan: _,
@@ -373,8 +417,14 @@ impl Generation {
         let (kept, ended): (Vec<_>, Vec<_>) = before
             .into_iter()
             .partition(|source| keys.iter().any(|key| source.is(key)));
+        for source in &fresh {
+            source.publish(&parts.sources);
+        }
         self.sources = kept;
         self.sources.extend(fresh);
+        let before = std::mem::replace(&mut self.clusters, clusters);
+        clusters::hand_over(before, &self.clusters, &parts.tasks);
+        parts.clusters.replace(&self.clusters);
         for source in ended {
             source.retire(&parts.sources);
         }
@@ -390,6 +440,31 @@ impl Generation {
                 .plugin_enabled
                 .with_label_values(&[&server, &zone, "", name])
                 .set(1);
+        }
+    }
+
+    /// Makes readiness wait for what is new in `next`, which is served from now
+    /// on.
+    pub(crate) fn count_for_readiness(&self, next: &Next, parts: &Parts) {
+        for source in &next.fresh {
+            source.count_for_readiness(&parts.sources);
+        }
+        clusters::count_for_readiness(&next.clusters, &self.clusters, &parts.sources);
+    }
+
+    /// Ends what was started for a generation that will not be.
+    pub(crate) async fn discard(&self, next: Next, parts: &Parts) {
+        next.stop.cancel();
+        for source in next.fresh {
+            source.discard(&parts.sources).await;
+        }
+        clusters::discard(next.clusters, &self.clusters).await;
+    }
+
+    /// Tells other members that this server ends.
+    pub(crate) async fn leave(&self) {
+        for running in &self.clusters {
+            running.cluster.leave().await;
         }
     }
 
@@ -409,27 +484,13 @@ impl Next {
         Self {
             fresh: Vec::new(),
             keys: Vec::new(),
+            clusters: Vec::new(),
             caches: Vec::new(),
             stop: parts.stop.child_token(),
             plan: Plan::default(),
             lameduck: Duration::ZERO,
             reporters: Vec::new(),
             enabled: BTreeSet::new(),
-        }
-    }
-
-    /// Ends what was started for a generation that will not be.
-    pub(crate) async fn discard(self, parts: &Parts) {
-        self.stop.cancel();
-        for source in self.fresh {
-            source.discard(&parts.sources).await;
-        }
-    }
-
-    /// Makes readiness wait for the new sources, which are served from now on.
-    pub(crate) fn count_for_readiness(&self, parts: &Parts) {
-        for source in &self.fresh {
-            source.count_for_readiness(&parts.sources);
         }
     }
 
@@ -479,12 +540,19 @@ fn handlers(block: &ServerBlock) -> Vec<&'static str> {
         ("cache", block.cache.is_some()),
         ("hosts", block.hosts.is_some()),
         ("docker-cluster", block.docker_cluster.is_some()),
+        (traefik::PLUGIN, has_traefik(block)),
         ("forward", !block.forward.is_empty()),
         ("whoami", block.whoami.is_some()),
     ]
     .into_iter()
     .filter_map(|(name, present)| present.then_some(name))
     .collect()
+}
+
+/// Whether the names of Traefik's files are served.
+fn has_traefik(block: &ServerBlock) -> bool {
+    let traefik = block.traefik_externals.as_ref();
+    traefik.is_some_and(|traefik| traefik.enabled)
 }
 
 /// The `errors` directive of a block, at work.

@@ -7,18 +7,24 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod ask;
 mod builder;
 mod check;
 mod cli;
+mod clusters;
 mod generation;
-mod health;
 mod hooks;
+mod host_ips;
+mod host_name;
 mod load;
 mod loadbalance;
+mod members;
 mod parts;
+mod privileges;
 mod run;
 mod signals;
 mod sources;
+mod traefik;
 mod translate;
 mod version;
 
@@ -59,7 +65,14 @@ pub fn main() -> ExitCode {
     match &cli.command {
         None | Some(Command::Serve) => run::serve(&cli.options),
         Some(Command::Check { file }) => check::check(&cli.options, file.as_deref()),
-        Some(Command::Health { address }) => ask_health(&cli, address.as_deref()),
+        Some(Command::Health { address }) => {
+            report(ask(&cli, address.as_deref(), "/health").map(drop))
+        }
+        Some(Command::Members { address, json }) => report(
+            ask(&cli, address.as_deref(), "/members")
+                .and_then(|text| members::show(text, *json))
+                .map(|text| print(&text)),
+        ),
         Some(Command::Version) => {
             print(&version::lines().join("\n"));
             ExitCode::SUCCESS
@@ -67,8 +80,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// `portolan health`: at the address given, else at the one configured.
-fn ask_health(cli: &Cli, address: Option<&str>) -> ExitCode {
+/// Asks a running server for `path`, at the health endpoint given, else at the
+/// one configured.
+fn ask(cli: &Cli, address: Option<&str>, path: &str) -> anyhow::Result<String> {
     let configured = || {
         let origin = Origin::find(&cli.options).ok()?;
         let loaded = origin.load(cli.options.port).ok()?;
@@ -80,7 +94,12 @@ fn ask_health(cli: &Cli, address: Option<&str>) -> ExitCode {
         Some(health.value.address.to_string())
     };
     let address = address.map(str::to_owned).or_else(configured);
-    match health::ask(address.as_deref().unwrap_or(":8080")) {
+    ask::ask(address.as_deref().unwrap_or(":8080"), path)
+}
+
+/// Tells the operator what went wrong, and the shell whether it did.
+fn report(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));

@@ -78,9 +78,19 @@ impl Origin {
         }
     }
 
+    /// The file it is read from, each time anew.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Corefile(path) | Self::Toml(path) => Some(Path::new(path)),
+            Self::Stdin(_) | Self::BuiltIn => None,
+        }
+    }
+
     /// Reads and validates the configuration.
     pub(crate) fn load(&self, port: Option<u16>) -> Result<Loaded, LoadError> {
-        let env = |name: &str| std::env::var(name).ok();
+        // What is not UTF-8 must not count as unset: it may be a secret.
+        let env =
+            |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let options = config::Options {
             default_port: port,
             env: &env,

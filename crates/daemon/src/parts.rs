@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::BuilderHandle;
+use crate::clusters::Shown;
 use crate::sources::{Layers, SourceParts};
 
 /// What generations share.
@@ -25,6 +26,10 @@ pub(crate) struct Parts {
     pub(crate) server_families: portolan_server::Families,
     /// Figures of upstreams and caches.
     pub(crate) forward_families: forward::Families,
+    /// Figures of clusters.
+    pub(crate) cluster_families: portolan_cluster::Families,
+    /// Who is in them.
+    pub(crate) clusters: Shown,
     /// Figure of the directives in effect.
     pub(crate) plugin_enabled: IntGaugeVec,
     /// The query runtime.
@@ -46,6 +51,7 @@ impl Parts {
     pub(crate) fn new(
         metrics: &Metrics,
         readiness: &Readiness,
+        clusters: Shown,
         queries: &Handle,
     ) -> anyhow::Result<Self> {
         let registry = metrics.registry();
@@ -79,6 +85,7 @@ impl Parts {
                 builder,
                 docker: portolan_docker::Families::register(registry)?,
                 files: portolan_files::Families::register(registry)?,
+                traefik: portolan_files::traefik::Families::register(registry)?,
                 readiness: readiness.clone(),
                 tasks: tasks.clone(),
                 stop: stop.clone(),
@@ -86,6 +93,8 @@ impl Parts {
             server: Arc::new(server),
             server_families,
             forward_families: portolan_forward::Families::register(registry)?,
+            cluster_families: portolan_cluster::Families::register(registry)?,
+            clusters,
             plugin_enabled,
             queries: queries.clone(),
             pending: limits.pending,

@@ -2,7 +2,7 @@
 
 use std::backtrace::Backtrace;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use portolan_config::{Config, Loaded};
-use portolan_telemetry::admin::{Admin, Services};
+use portolan_telemetry::admin::{Admin, Document, Services};
 use portolan_telemetry::errors::GoDuration;
 use portolan_telemetry::log;
 use portolan_telemetry::log::LogGuard;
@@ -20,11 +20,13 @@ use prometheus::{IntCounter, IntGaugeVec, Opts};
 use tokio::runtime::Runtime;
 
 use crate::cli::{LogFormat, Options};
+use crate::clusters::Shown;
 use crate::generation::{Generation, Plan};
 use crate::load::{LoadError, Origin};
 use crate::parts::{Parts, cores};
+use crate::privileges::{Belongings, Descent};
 use crate::signals::{Request, Signals};
-use crate::{complain, version};
+use crate::{complain, members, sources, version};
 
 /// How long sources may delay the first answer. What they have not said by
 /// then, they say later.
@@ -97,6 +99,10 @@ pub(crate) fn serve(options: &Options) -> ExitCode {
 fn try_serve(options: &Options) -> anyhow::Result<ExitCode> {
     let origin = Origin::find(options)?;
     let loaded = origin.load(options.port)?;
+    let descent = Descent::plan(options.user.as_deref())?;
+    if let Some(descent) = &descent {
+        descent.forbid_gain()?;
+    }
     let log = log::init(log::LogConfig {
         format: match options.log_format {
             LogFormat::Json => log::LogFormat::Json,
@@ -111,7 +117,7 @@ fn try_serve(options: &Options) -> anyhow::Result<ExitCode> {
         // From here on a signal is obeyed: scripts send them once they see the
         // banner.
         let mut signals = Signals::listen().context("cannot listen for signals")?;
-        let starting = Supervisor::start(options, origin, loaded, log, &queries);
+        let starting = Supervisor::start(options, origin, loaded, log, descent, &queries);
         match signals.during(starting).await {
             Ok((supervisor, waiting)) => {
                 let pidfile = options.pidfile.as_deref();
@@ -145,6 +151,7 @@ impl Supervisor {
         origin: Origin,
         loaded: Loaded,
         log: LogGuard,
+        descent: Option<Descent>,
         queries: &Runtime,
     ) -> anyhow::Result<Self> {
         let metrics = Metrics::new(
@@ -158,12 +165,18 @@ impl Supervisor {
         let stacktrace = Arc::new(AtomicBool::new(false));
         hook_panics(metrics.panics().clone(), Arc::clone(&stacktrace));
         let readiness = Readiness::default();
+        let shown = Shown::default();
         let services = Services {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
+            members: Document::new({
+                let shown = shown.clone();
+                move || members::document(&shown.members())
+            }),
+            version: Document::new(version::document),
         };
         let admin = Admin::bind(services, &[])?;
-        let parts = Parts::new(&metrics, &readiness, queries.handle())?;
+        let parts = Parts::new(&metrics, &readiness, shown, queries.handle())?;
         let counters = ReloadCounters::register(metrics.registry())?;
         let mut supervisor = Self {
             origin,
@@ -180,6 +193,12 @@ impl Supervisor {
         };
         warn(&loaded);
         let zones = supervisor.apply(&loaded.config, START_PATIENCE).await?;
+        if let Some(path) = options.pidfile.as_deref() {
+            write_pid(path);
+        }
+        if let Some(descent) = descent {
+            descent.descend(&supervisor.belongings(&loaded.config))?;
+        }
         banner(&zones);
         supervisor.counters.loaded(&supervisor.digests.current);
         Ok(supervisor)
@@ -211,11 +230,11 @@ impl Supervisor {
         let (dns, admin) = match bound {
             Ok(bound) => bound,
             Err(error) => {
-                next.discard(&self.parts).await;
+                self.generation.discard(next, &self.parts).await;
                 return Err(error);
             }
         };
-        next.count_for_readiness(&self.parts);
+        self.generation.count_for_readiness(&next, &self.parts);
         self.parts.server.commit(dns);
         self.admin.commit(admin);
         self.readiness.set_monitor(monitor);
@@ -236,6 +255,20 @@ impl Supervisor {
             .collect())
     }
 
+    /// What has to stay in reach once the process is no longer root.
+    fn belongings(&self, config: &Config) -> Belongings {
+        let directives = config
+            .blocks
+            .iter()
+            .filter_map(|block| block.value.docker_cluster.as_ref());
+        Belongings {
+            sockets: directives
+                .flat_map(|directive| sources::sockets(&directive.value))
+                .collect(),
+            files: self.origin.path().map(PathBuf::from).into_iter().collect(),
+        }
+    }
+
     /// Obeys signals and the reload timer until told to stop. `waiting` is a
     /// signal that came before.
     async fn run(
@@ -244,11 +277,6 @@ impl Supervisor {
         mut signals: Signals,
         mut waiting: Option<Request>,
     ) -> ExitCode {
-        if let Some(path) = pidfile
-            && let Err(error) = fs::write(path, format!("{}\n", std::process::id()))
-        {
-            tracing::error!(path = %path.display(), %error, "cannot write the pid file");
-        }
         let code = loop {
             let request = match waiting.take() {
                 Some(request) => Some(request),
@@ -397,11 +425,19 @@ impl Supervisor {
             () = gentle => ExitCode::SUCCESS,
             code = impatient => return code,
         };
+        self.generation.leave().await;
         self.generation.flush();
         self.parts.stop.cancel();
         self.parts.tasks.close();
         drop(tokio::time::timeout(TASKS_GRACE, self.parts.tasks.wait()).await);
         code
+    }
+}
+
+/// Writes the process id; without that, the server serves all the same.
+fn write_pid(path: &Path) {
+    if let Err(error) = fs::write(path, format!("{}\n", std::process::id())) {
+        tracing::error!(path = %path.display(), %error, "cannot write the pid file");
     }
 }
 

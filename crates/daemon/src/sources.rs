@@ -1,23 +1,23 @@
 //! The sources of a configuration, kept across reloads where they can be.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use portolan_cluster as cluster;
 use portolan_config as config;
 use portolan_docker as docker;
 use portolan_files as files;
-use portolan_table::{LayerId, LayerOptions, WildcardDepth};
+use portolan_table::{Batch, LayerId, LayerOptions, WildcardDepth};
 use portolan_telemetry::readiness::{Latch, Readiness};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::BuilderHandle;
-use crate::translate;
+use crate::host_ips::HostIps;
+use crate::{clusters, host_ips, host_name, traefik, translate};
 
 /// Everything a source needs to run.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ pub(crate) struct SourceParts {
     pub(crate) docker: docker::Families,
     /// Figures of hosts sources.
     pub(crate) files: files::Families,
+    /// Figures of Traefik sources.
+    pub(crate) traefik: files::traefik::Families,
     /// What `/ready` looks at.
     pub(crate) readiness: Readiness,
     /// The tasks of sources.
@@ -46,6 +48,10 @@ pub(crate) struct Source {
     stop: CancellationToken,
     /// One for each task: whether its first load is served, or failed.
     loads: Vec<watch::Receiver<bool>>,
+    /// One for each engine: how far its first sync has come.
+    syncs: Vec<watch::Receiver<docker::SyncState>>,
+    /// Shares its records with other members.
+    attachment: Option<Arc<cluster::Attachment>>,
 }
 
 /// Gives layers their numbers.
@@ -58,18 +64,37 @@ pub(crate) struct Layers {
 /// What a source is made from.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Key {
-    /// A `docker-cluster` directive, and what its names point to.
-    Docker(Box<config::DockerCluster>, HostIps),
+    /// A `docker-cluster` directive.
+    Docker(Box<DockerKey>),
     /// A `hosts` directive.
     Hosts(Box<config::Hosts>),
+    /// A `traefik-externals` directive.
+    Traefik(Box<TraefikKey>),
+}
+
+/// What a source of container names is made from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DockerKey {
+    /// The directive, without what it says of the cluster.
+    directive: config::DockerCluster,
+    /// What its names point to.
+    host_ips: HostIps,
+    /// The member that its names are shared by.
+    member: Option<cluster::Config>,
+}
+
+/// What a source of names in Traefik's files is made from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TraefikKey {
+    /// The directive.
+    directive: config::TraefikExternals,
+    /// What its names point to.
+    host_ips: HostIps,
 }
 
 /// How long after a hand-over a query may still be at work that was routed
-/// before it: a worker of a listener that ends looks up every 250 ms.
+/// before it: a worker of a listener that ends looks up every 100 ms.
 const RETIREMENT: Duration = Duration::from_secs(1);
-
-/// The addresses that names point to, or why the host seems to have none.
-type HostIps = Result<Vec<IpAddr>, docker::DetectError>;
 
 /// The engine that is watched when nothing else is said.
 const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
@@ -80,18 +105,33 @@ impl Key {
     /// What a `docker-cluster` directive makes now. Where the host seems to
     /// have lost its addresses, that is what it made among `running`.
     pub(crate) fn docker(directive: &config::DockerCluster, running: &[Source]) -> Self {
+        let alone = config::DockerCluster {
+            cluster: config::Cluster::default(),
+            ..directive.clone()
+        };
         let before = running.iter().find_map(|source| match &source.key {
-            Self::Docker(other, host_ips) if **other == *directive => Some(host_ips),
-            Self::Docker(..) | Self::Hosts(_) => None,
+            Self::Docker(other) if other.directive == alone => Some(&other.host_ips),
+            _ => None,
         });
-        let host_ips = last_known(host_ips(&directive.host), before);
-        Self::Docker(Box::new(directive.clone()), host_ips)
+        Self::Docker(Box::new(DockerKey {
+            host_ips: host_ips::find(&directive.host, before),
+            member: clusters::identity(directive),
+            directive: alone,
+        }))
     }
-}
 
-/// What was found, or what was known before if nothing was.
-fn last_known(found: HostIps, before: Option<&HostIps>) -> HostIps {
-    found.or_else(|error| before.cloned().unwrap_or(Err(error)))
+    /// What a `traefik-externals` directive makes now. Where the host seems to
+    /// have lost its addresses, that is what it made among `running`.
+    pub(crate) fn traefik(directive: &config::TraefikExternals, running: &[Source]) -> Self {
+        let before = running.iter().find_map(|source| match &source.key {
+            Self::Traefik(other) if other.directive == *directive => Some(&other.host_ips),
+            _ => None,
+        });
+        Self::Traefik(Box::new(TraefikKey {
+            directive: directive.clone(),
+            host_ips: host_ips::find(&directive.host, before),
+        }))
+    }
 }
 
 // === impl Layers ===
@@ -119,27 +159,45 @@ impl Layers {
 // === impl Source ===
 
 impl Source {
-    /// Starts a source on a layer of its own.
+    /// Starts a source on a layer of its own. Its records are shared by
+    /// `member`, if there is one.
     pub(crate) async fn start(
         key: Key,
         layer: LayerId,
+        member: Option<&cluster::Cluster>,
         parts: &SourceParts,
     ) -> anyhow::Result<Self> {
         let stop = parts.stop.child_token();
         let options = LayerOptions {
             wildcard_depth: match key {
-                Key::Docker(..) => WildcardDepth::Any,
+                Key::Docker(_) | Key::Traefik(_) => WildcardDepth::Any,
                 Key::Hosts(_) => WildcardDepth::One,
             },
         };
+        let mut attachment = None;
+        let mut syncs = Vec::new();
         let loads = match &key {
-            Key::Docker(directive, host_ips) => {
-                let configs = docker_configs(directive, host_ips, layer)?;
+            Key::Docker(docker) => {
+                let configs = docker_configs(&docker.directive, &docker.host_ips, layer)?;
                 parts.builder.add_layer(layer, options).await;
-                configs
-                    .into_iter()
-                    .map(|config| start_docker(config, parts, &stop))
-                    .collect()
+                attachment = member.map(|member| {
+                    let (table, stop) = (parts.builder.batches(), stop.clone());
+                    Arc::new(member.attach(layer, table, &parts.tasks, stop))
+                });
+                let batches = attachment
+                    .as_ref()
+                    .map_or_else(|| parts.builder.batches(), |shared| shared.batches());
+                let addresses = docker.host_ips.as_deref().unwrap_or_default();
+                if let Some(batch) = host_name::batch(&docker.directive, addresses, layer) {
+                    // A table that is kept no more ends the process.
+                    drop(batches.send(batch).await);
+                }
+                let tasks = configs.into_iter().map(|config| {
+                    let (load, sync) = start_docker(config, batches.clone(), parts, &stop);
+                    syncs.push(sync);
+                    load
+                });
+                tasks.collect()
             }
             Key::Hosts(directive) => {
                 parts.builder.add_layer(layer, options).await;
@@ -152,12 +210,26 @@ impl Source {
                 );
                 vec![handle.ready]
             }
+            Key::Traefik(traefik) => {
+                parts.builder.add_layer(layer, options).await;
+                let config = traefik::config(&traefik.directive, &traefik.host_ips, layer);
+                let handle = files::traefik::TraefikTask::spawn(
+                    config,
+                    parts.builder.batches(),
+                    parts.traefik.clone(),
+                    &parts.tasks,
+                    stop.clone(),
+                );
+                vec![handle.ready]
+            }
         };
         Ok(Self {
             key,
             layer,
             stop,
             loads,
+            syncs,
+            attachment,
         })
     }
 
@@ -174,21 +246,35 @@ impl Source {
         }
     }
 
+    /// Shares its records with other members from now on.
+    pub(crate) fn publish(&self, parts: &SourceParts) {
+        let Some(attachment) = self.attachment.clone() else {
+            return;
+        };
+        attachment.publish();
+        let (syncs, stop) = (self.syncs.clone(), self.stop.clone());
+        parts.tasks.spawn(async move {
+            let synced = async {
+                for mut sync in syncs {
+                    let synced = |state: &docker::SyncState| *state == docker::SyncState::Synced;
+                    if sync.wait_for(synced).await.is_err() {
+                        return;
+                    }
+                }
+                attachment.complete();
+            };
+            stop.run_until_cancelled(synced).await;
+        });
+    }
+
     /// Makes readiness wait for the first sync: from now on the source is
     /// served. One that a reload only tries out does not count.
     pub(crate) fn count_for_readiness(&self, parts: &SourceParts) {
-        if !matches!(self.key, Key::Docker(..)) {
+        if !matches!(self.key, Key::Docker(_)) {
             return;
         }
         for load in &self.loads {
-            let latch = parts.readiness.latch("docker-cluster");
-            if *load.borrow() {
-                latch.release();
-            }
-            let (load, stop) = (load.clone(), self.stop.clone());
-            parts.tasks.spawn(async move {
-                stop.run_until_cancelled(hold_readiness(load, latch)).await;
-            });
+            hold_readiness(load, parts, self.stop.clone());
         }
     }
 
@@ -212,27 +298,29 @@ impl Source {
     }
 }
 
-/// Starts following one engine. The receiver turns true once the first sync
-/// is served, or has failed and was reported.
+/// Starts following one engine. The first receiver turns true once the first
+/// sync is served, or has failed and was reported.
 fn start_docker(
     config: docker::Config,
+    batches: mpsc::Sender<Batch>,
     parts: &SourceParts,
     stop: &CancellationToken,
-) -> watch::Receiver<bool> {
+) -> (watch::Receiver<bool>, watch::Receiver<docker::SyncState>) {
     let handle = docker::DockerTask::spawn(
         config,
-        parts.builder.batches(),
+        batches,
         parts.docker.clone(),
         &parts.tasks,
         stop.clone(),
     );
     let (done, receiver) = watch::channel(false);
+    let sync = handle.ready.clone();
     let stop = stop.clone();
     parts.tasks.spawn(async move {
         stop.run_until_cancelled(note_first_sync(handle, done))
             .await;
     });
-    receiver
+    (receiver, sync)
 }
 
 /// Says when the first sync is over; then lives on with the source.
@@ -248,10 +336,26 @@ async fn note_first_sync(handle: docker::DockerHandle, done: watch::Sender<bool>
     while state.changed().await.is_ok() {}
 }
 
-/// Holds readiness back until the first load is over; then lives on with the
-/// source, since a latch that is dropped no longer counts.
-async fn hold_readiness(mut load: watch::Receiver<bool>, latch: Latch) {
-    if load.wait_for(|done| *done).await.is_ok() {
+/// Holds readiness back until something is over, once for each.
+pub(crate) fn hold_readiness(
+    over: &watch::Receiver<bool>,
+    parts: &SourceParts,
+    stop: CancellationToken,
+) {
+    let latch = parts.readiness.latch("docker-cluster");
+    if *over.borrow() {
+        latch.release();
+    }
+    let held = release(over.clone(), latch);
+    parts.tasks.spawn(async move {
+        stop.run_until_cancelled(held).await;
+    });
+}
+
+/// Releases a latch once something is over; then lives on, since a latch that
+/// is dropped no longer counts.
+async fn release(mut over: watch::Receiver<bool>, latch: Latch) {
+    if over.wait_for(|over| *over).await.is_ok() {
         latch.release();
         std::future::pending::<()>().await;
     }
@@ -264,12 +368,14 @@ fn docker_configs(
     layer: LayerId,
 ) -> anyhow::Result<Vec<docker::Config>> {
     let endpoints = endpoints(directive)?;
-    report(&directive.host, host_ips);
+    let lost = "container names without portolan.target have no address";
+    host_ips::report("docker-cluster", lost, &directive.host, host_ips);
     let host_ips = host_ips.clone().unwrap_or_default();
     Ok(endpoints
         .into_iter()
         .map(|(member, endpoint)| docker::Config {
             labels: directive.labels.clone(),
+            traefik_labels: directive.traefik_labels,
             ttl: directive.ttl,
             linger: directive.linger,
             healthy_only: directive.healthy_only,
@@ -278,6 +384,16 @@ fn docker_configs(
             ..docker::Config::new(layer, member, endpoint, host_ips.clone())
         })
         .collect())
+}
+
+/// The sockets on this machine at which a directive's engines are.
+pub(crate) fn sockets(directive: &config::DockerCluster) -> Vec<PathBuf> {
+    let engines = endpoints(directive).unwrap_or_default();
+    let paths = engines.iter().filter_map(|(url, _)| {
+        let path = url.strip_prefix("unix://")?;
+        Some(PathBuf::from(path))
+    });
+    paths.collect()
 }
 
 /// The engines of a directive: its own, else `DOCKER_HOST`, else the usual
@@ -315,53 +431,9 @@ fn endpoints(
     }
 }
 
-/// The addresses that names point to, as they are now.
-fn host_ips(host: &config::HostAddresses) -> HostIps {
-    let mut addresses: BTreeSet<IpAddr> = host.addresses.iter().copied().collect();
-    if host.detect {
-        match docker::detect_host_ips() {
-            Ok(found) => addresses.extend(found),
-            Err(error) if addresses.is_empty() => return Err(error),
-            Err(_) => {}
-        }
-    }
-    Ok(addresses.into_iter().collect())
-}
-
-/// Says what was found out. Without an address, names that bring no target of
-/// their own have none; that is said loudly.
-fn report(host: &config::HostAddresses, found: &HostIps) {
-    match found {
-        Ok(addresses) if host.detect => {
-            tracing::info!(plugin = "docker-cluster", ?addresses, "detected host IP");
-        }
-        Ok(_) => {}
-        Err(error) => tracing::error!(
-            plugin = "docker-cluster",
-            "{error}; until then container names without portolan.target have no address"
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_host_without_an_address_keeps_the_one_it_had() {
-        let address = |last| Ok(vec![IpAddr::from([192, 0, 2, last])]);
-        let none = || Err(docker::DetectError::NoAddress);
-        for (found, before, expected) in [
-            (address(1), None, address(1)),
-            (address(1), Some(address(2)), address(1)),
-            (address(1), Some(none()), address(1)),
-            (none(), Some(address(2)), address(2)),
-            (none(), Some(none()), none()),
-            (none(), None, none()),
-        ] {
-            assert_eq!(last_known(found, before.as_ref()), expected);
-        }
-    }
 
     #[test]
     fn numbers_of_layers_are_given_in_turn_and_never_twice() {

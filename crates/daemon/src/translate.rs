@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use nix::net::if_::if_nametoindex;
+use portolan_cluster as cluster;
 use portolan_config as config;
 use portolan_files as files;
 use portolan_forward as forward;
@@ -28,6 +29,7 @@ pub(crate) fn forward(from: &config::Forward) -> anyhow::Result<forward::Config>
             config::ForwardPolicy::Random => forward::Policy::Random,
             config::ForwardPolicy::RoundRobin => forward::Policy::RoundRobin,
             config::ForwardPolicy::Sequential => forward::Policy::Sequential,
+            config::ForwardPolicy::Fastest => forward::Policy::Fastest,
         },
         max_fails: from.max_fails,
         expire: from.expire,
@@ -41,6 +43,12 @@ pub(crate) fn forward(from: &config::Forward) -> anyhow::Result<forward::Config>
             .map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
         force_tcp: from.force_tcp,
         prefer_udp: from.prefer_udp,
+        case_randomization: from.case_randomization,
+        tls: tls(from),
+        doh_method: match from.doh_method {
+            config::DohMethod::Post => forward::DohMethod::Post,
+            config::DohMethod::Get => forward::DohMethod::Get,
+        },
         health_check: forward::HealthCheck {
             interval: from.health_check.interval,
             no_rec: !from.health_check.recursion_desired,
@@ -49,6 +57,7 @@ pub(crate) fn forward(from: &config::Forward) -> anyhow::Result<forward::Config>
         max_concurrent: from
             .max_concurrent
             .map_or(0, |n| usize::try_from(n).unwrap_or(0)),
+        forward_special_names: from.forward_special_names,
         next: from.next.iter().copied().collect(),
         next_on_nodata: from.next_on_nodata,
         failfast_all_unhealthy_upstreams: from.failfast,
@@ -77,12 +86,23 @@ fn upstream(from: &config::Upstream) -> anyhow::Result<forward::UpstreamConfig> 
         }
         config::Upstream::Server(server) => server,
     };
-    // Encrypted transports are refused when the configuration is read; they
-    // must never be spoken in the clear.
-    anyhow::ensure!(
-        server.transport == config::UpstreamTransport::Dns,
-        "plugin/forward: encrypted upstreams are not supported yet"
-    );
+    let host = match &server.host {
+        config::UpstreamHost::Address { address, .. } => address.to_string(),
+        config::UpstreamHost::Hostname(name) => name.to_string().trim_end_matches('.').to_owned(),
+    };
+    let transport = match server.transport {
+        config::UpstreamTransport::Dns => None,
+        config::UpstreamTransport::Tls => Some(forward::EncryptedTransport::Tls),
+        config::UpstreamTransport::Https => Some(forward::EncryptedTransport::Https),
+    };
+    if let Some(transport) = transport {
+        return Ok(forward::UpstreamConfig::Encrypted {
+            transport,
+            host,
+            port: server.port,
+            server_name: server.server_name.clone(),
+        });
+    }
     match &server.host {
         config::UpstreamHost::Address { address, scope } => {
             let mut socket = SocketAddr::new(*address, server.port);
@@ -96,10 +116,20 @@ fn upstream(from: &config::Upstream) -> anyhow::Result<forward::UpstreamConfig> 
             }
             Ok(forward::UpstreamConfig::Addr(socket))
         }
-        config::UpstreamHost::Hostname(name) => Ok(forward::UpstreamConfig::Hostname {
-            host: name.to_string().trim_end_matches('.').to_owned(),
+        config::UpstreamHost::Hostname(_) => Ok(forward::UpstreamConfig::Hostname {
+            host,
             port: server.port,
         }),
+    }
+}
+
+/// Certificates and name of the encrypted upstreams of a `forward` directive.
+fn tls(from: &config::Forward) -> forward::TlsConfig {
+    let files = from.tls.clone().unwrap_or_default();
+    forward::TlsConfig {
+        identity: files.identity,
+        authority: files.authority,
+        server_name: from.tls_server_name.clone(),
     }
 }
 
@@ -160,6 +190,53 @@ pub(crate) fn hosts(from: &config::Hosts, layer: LayerId) -> files::Config {
         reload: from.reload,
         ..files::Config::new(layer)
     }
+}
+
+/// What a `docker-cluster` directive says of its cluster.
+pub(crate) fn cluster(from: &config::DockerCluster) -> cluster::Config {
+    let cluster = &from.cluster;
+    let secret = |secret: &config::ClusterSecret| match secret {
+        config::ClusterSecret::Key(octets) => cluster::Secret::Key(octets.clone()),
+        config::ClusterSecret::Passphrase(text) => cluster::Secret::Passphrase(text.clone()),
+    };
+    cluster::Config {
+        name: cluster.node_name.clone().unwrap_or_else(host_name),
+        bind: SocketAddr::new(cluster.bind_address, cluster.port),
+        advertise: cluster
+            .advertise
+            .as_ref()
+            .map(|address| (address.address, address.port)),
+        host_ips: from.host.addresses.clone(),
+        label: cluster.label.clone(),
+        networks: cluster.networks.clone(),
+        discovery_port: cluster.discovery_port,
+        settings: cluster::Settings {
+            seeds: cluster
+                .seeds
+                .iter()
+                .map(|seed| cluster::Seed {
+                    host: seed.host.clone(),
+                    port: seed.port.unwrap_or(cluster.port),
+                })
+                .collect(),
+            secrets: cluster.secrets.iter().map(secret).collect(),
+            rules: cluster::Rules {
+                allowed_zones: cluster.allowed_zones.clone(),
+                dead_hold: cluster.dead_hold,
+                leave_hold: cluster.leave_hold,
+                max_records: cluster.max_records,
+                ..cluster::Rules::default()
+            },
+        },
+    }
+}
+
+/// The name of this host, as the system has it.
+fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(
+        |_| "node".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 /// `fallthrough`, given or not.

@@ -1,5 +1,5 @@
-//! `portolan health`: asks a running server, for container health checks in
-//! images without a shell.
+//! Asking the admin endpoints of a running server, for `portolan health` and
+//! `portolan members`: container health checks work in images without a shell.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -11,15 +11,15 @@ use anyhow::Context as _;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Most octets of an answer that are read.
-const ANSWER: u64 = 4096;
+const ANSWER: u64 = 1 << 20;
 
-/// Asks `address` for `/health`. `:8080` means this host. The first of its
-/// addresses that accepts a connection has the say.
-pub(crate) fn ask(address: &str) -> anyhow::Result<()> {
+/// Asks `address` for `path` and gives the body. `:8080` means this host. The
+/// first of its addresses that accepts a connection has the say.
+pub(crate) fn ask(address: &str, path: &str) -> anyhow::Result<String> {
     let mut last = None;
     for socket in targets(address)? {
         match TcpStream::connect_timeout(&socket, PATIENCE) {
-            Ok(stream) => return ask_over(stream, socket),
+            Ok(stream) => return ask_over(stream, socket, path),
             Err(error) => {
                 let error = anyhow::Error::from(error);
                 last = Some(error.context(format!("cannot connect to {socket}")));
@@ -55,12 +55,12 @@ fn targets(address: &str) -> anyhow::Result<Vec<SocketAddr>> {
 }
 
 /// Asks over a connection.
-fn ask_over(mut stream: TcpStream, socket: SocketAddr) -> anyhow::Result<()> {
+fn ask_over(mut stream: TcpStream, socket: SocketAddr, path: &str) -> anyhow::Result<String> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "GET /health HTTP/1.1\r\nHost: {socket}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.0\r\nHost: {socket}\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = Vec::new();
     stream
@@ -73,7 +73,8 @@ fn ask_over(mut stream: TcpStream, socket: SocketAddr) -> anyhow::Result<()> {
         status.split(' ').nth(1) == Some("200"),
         "{socket} answers {status:?}"
     );
-    Ok(())
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
+    Ok(body.unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]
