@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod cluster;
 pub mod docker;
+pub mod netns;
 pub mod process;
+pub mod tls;
 pub mod upstream;

@@ -30,6 +30,9 @@ pub use nix::sys::signal::Signal;
 /// How long anything in a test may take before it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// An address of this machine, with a port that the system chooses.
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// A running program, its output and its working directory.
 #[derive(Debug)]
 pub struct Process {
@@ -48,7 +51,8 @@ pub struct Launch {
     binary: PathBuf,
     /// Arguments.
     arguments: Vec<String>,
-    /// Environment on top of `PATH`; nothing else is inherited.
+    /// Environment on top of `PATH` and of a version endpoint that is in nobody's
+    /// way; nothing else is inherited.
     environment: Vec<(String, String)>,
     /// Files of its working directory: name and text.
     files: Vec<(String, String)>,
@@ -113,6 +117,8 @@ impl Launch {
             .args(&self.arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            // Servers of several tests run at a time.
+            .env("COREDNS_VERSION_PORT", ANY_PORT)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(directory.path())
             .stdin(Stdio::null())
