@@ -7,7 +7,7 @@ default:
     @just --list
 
 # Everything that has to pass.
-check: fmt clippy doc test config deny
+check: fmt clippy doc dist test config deny
 
 # The sources are formatted.
 fmt:
@@ -29,7 +29,7 @@ test:
 # The binary accepts every configuration that we ship.
 config:
     cargo build --locked
-    target/debug/portolan check Corefile.example
+    find Corefile.example deploy -name 'Corefile*' -print0 | sort -z | xargs -0 -n 1 target/debug/portolan check
 
 # Licences, sources, layering.
 deny:
@@ -42,7 +42,30 @@ advisories:
 # Cost of a look-up and of a change; queries a second beside other servers (docs/performance.md).
 bench *arguments:
     cargo bench --locked --bench lookup
+    cargo bench --locked -p portolan-server --bench answer
     cargo bench --locked --bench queries -- {{ arguments }}
+
+# How servers share names, and what breaks it: bars, medians, worst cases; as root.
+bench-cluster *arguments:
+    cargo bench --locked --bench cluster -- {{ arguments }}
+
+# Install peers from Debian, measure beside them, write docs/peers.md and its plot. A CoreDNS binary takes part if
+# PORTOLAN_BENCH_COREDNS names one. Packages start services of their own: not for a machine that serves DNS.
+bench-peers *arguments:
+    apt-get install --yes --no-install-recommends nsd knot unbound dnsmasq-base bind9 dnsdist pdns-recursor
+    cargo bench --locked --bench queries -- --write docs {{ arguments }}
+
+# The static binary of this machine's architecture, as the image has it: dist/portolan.
+dist target=(arch() + "-unknown-linux-musl"):
+    PORTOLAN_REVISION="$(git rev-parse --short HEAD)" PORTOLAN_BUILD_TIME="$(date -u +%FT%TZ)" \
+        cargo build --profile dist --locked --bin portolan --target {{ target }}
+    mkdir -p dist
+    cp target/{{ target }}/dist/portolan dist/portolan
+
+# The image, from a binary that is compiled here. Arguments are docker's: --platform, --build-arg.
+image *arguments: dist
+    docker build --target prebuilt --tag portolan --build-arg REVISION="$(git rev-parse --short HEAD)" \
+        --build-arg BUILD_TIME="$(date -u +%FT%TZ)" {{ arguments }} .
 
 # Fuzz one target: query, message.
 fuzz target:

@@ -1,4 +1,4 @@
-//! What a lookup, a change and a name cost, at three sizes of the table.
+//! What a lookup, a change and a name cost, at four sizes of the table.
 //!
 //! Plain and quick: the best of some rounds, in one thread. Memory is the
 //! growth of the resident set while the table is filled as hosts files fill
@@ -234,7 +234,7 @@ fn per(count: usize) -> f64 {
 const LAYER: LayerId = LayerId(0);
 
 /// Names in the tables.
-const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
+const SIZES: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
 /// Lookups in one round.
 const LOOKUPS: usize = 200_000;

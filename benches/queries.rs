@@ -1,8 +1,7 @@
 //! Queries a second, and what one costs, beside other servers of the machine.
 //!
-//! Each scenario starts the servers with the same names, then asks them by
-//! dnsperf one after another, round after round, so that a noisy moment meets
-//! all of them. Reported are medians over the rounds. What a query costs is
+//! Each scenario starts the servers with the same names, then asks them one
+//! after another, round after round, so that a noisy moment meets all of them. Reported are medians over the rounds. What a query costs is
 //! the processor time of the server's processes, divided by the responses; it
 //! does not count what others do meanwhile, and is the figure to compare.
 //!
@@ -17,6 +16,8 @@
 mod account;
 #[path = "queries/echo.rs"]
 mod echo;
+#[path = "queries/generator.rs"]
+mod generator;
 #[path = "queries/load.rs"]
 mod load;
 #[path = "queries/machine.rs"]
@@ -25,6 +26,8 @@ mod machine;
 mod names;
 #[path = "queries/options.rs"]
 mod options;
+#[path = "queries/plot.rs"]
+mod plot;
 #[path = "queries/report.rs"]
 mod report;
 #[path = "queries/scenario.rs"]
@@ -32,6 +35,7 @@ mod scenario;
 #[path = "queries/servers.rs"]
 mod servers;
 
+use std::fs;
 use std::process::ExitCode;
 
 use crate::names::Names;
@@ -43,6 +47,7 @@ use crate::scenario::Scenario;
 fn main() -> ExitCode {
     let result = match Options::parse(std::env::args().skip(1)) {
         Ok(Mode::Echo(port)) => echo::run(port),
+        Ok(Mode::Load(run)) => generator::run(&run),
         Ok(Mode::Measure(options)) => measure(&options),
         Err(error) => Err(error),
     };
@@ -57,30 +62,31 @@ fn main() -> ExitCode {
 
 /// Measures the scenarios.
 fn measure(options: &Options) -> anyhow::Result<()> {
-    machine::describe();
-    if !machine::has("dnsperf") {
-        println!("dnsperf is not installed: nothing to measure with");
-        return Ok(());
-    }
-    println!(
-        "{} names, {} rounds of {} s, interleaved; {} queries outstanding from {} sockets",
-        options.names,
-        options.rounds,
-        options.seconds,
-        load::OUTSTANDING,
-        load::SOCKETS,
-    );
+    let mut machine = machine::describe();
+    machine.push(format!(
+        "{} names, {} rounds of {} s, interleaved",
+        options.names, options.rounds, options.seconds,
+    ));
+    println!("{}", machine.join("\n"));
     let names = Names::new(options.names);
+    let mut all = Vec::new();
     for scenario in Scenario::ALL {
         if !options.wants(scenario) {
             continue;
         }
         match scenario.run(&names, options)? {
-            Some(results) => report::print(&results),
+            Some(results) => {
+                println!("{}", report::table(&results));
+                all.push(results);
+            }
             None => println!("\n{}: left out, knotd is not installed", scenario.word()),
         }
     }
-    println!("{}\n", report::NOTES);
-    machine::load();
+    machine.push(machine::load());
+    println!("{}\n{}", report::NOTES, machine::load());
+    if let Some(directory) = &options.write {
+        fs::write(directory.join("peers.md"), report::page(&machine, &all))?;
+        fs::write(directory.join("peers.svg"), plot::svg(&all))?;
+    }
     Ok(())
 }

@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod deploy;
 mod dns;
 mod docker;
+mod gossip;
 mod observe;
 mod support;

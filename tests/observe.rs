@@ -9,5 +9,7 @@ mod labels;
 mod odd_input;
 mod query_log;
 mod query_rules;
+pub(crate) mod reference;
 mod start;
 mod stdout;
+mod version;

@@ -41,34 +41,40 @@ pub(crate) fn has(program: &str) -> bool {
         .any(|directory| Path::new(directory).join(program).exists())
 }
 
-/// Says what the machine is and what runs on it.
-pub(crate) fn describe() {
+/// Says what the machine is, what runs on it, and how busy it is.
+pub(crate) fn describe() -> Vec<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = information
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map_or("unknown processor", |(_, model)| model);
-    println!("{model}, {} cores, Linux {}", cores(), kernel.trim());
-    if binds() {
-        println!("the server under test has one core, dnsperf the other");
+    let mut lines = vec![format!(
+        "{model}, {} cores, Linux {}",
+        cores(),
+        kernel.trim()
+    )];
+    lines.push(if binds() {
+        "the server under test has one core, the client the other".to_owned()
     } else {
-        println!("programs are not bound to cores: that takes two cores and taskset");
-    }
+        "programs are not bound to cores: that takes two cores and taskset".to_owned()
+    });
+    lines.extend(version("date", "+%F"));
     for (program, flag) in VERSIONS {
-        match version(program, flag) {
-            Some(version) => println!("{program}: {version}"),
-            None => println!("{program}: not installed, left out"),
-        }
+        lines.push(match version(program, flag) {
+            Some(version) => format!("{program}: {version}"),
+            None => format!("{program}: not installed, left out"),
+        });
     }
-    load();
+    lines.push(load());
+    lines
 }
 
-/// Says how busy the machine is.
-pub(crate) fn load() {
+/// How busy the machine is.
+pub(crate) fn load() -> String {
     let average = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let minute = average.split(' ').next().unwrap_or("unknown");
-    println!("load average of the last minute: {minute}");
+    let minute = average.split(' ').next().unwrap_or("unknown").to_owned();
+    format!("load average of the last minute: {minute}")
 }
 
 /// The line in which a program says its version.
@@ -101,10 +107,12 @@ const DIRECTORIES: [&str; 6] = [
 ];
 
 /// The programs that take part, and what makes them say their version.
-const VERSIONS: [(&str, &str); 5] = [
+const VERSIONS: [(&str, &str); 7] = [
     ("dnsmasq", "--version"),
     ("knotd", "--version"),
     ("nsd", "-v"),
     ("unbound", "-V"),
-    ("dnsperf", "-h"),
+    ("named", "-v"),
+    ("dnsdist", "--version"),
+    ("pdns_recursor", "--version"),
 ];

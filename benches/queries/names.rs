@@ -58,16 +58,6 @@ impl Names {
         })
     }
 
-    /// Queries of dnsperf for all names, in an order that is not the file's.
-    pub(crate) fn queries(&self) -> String {
-        // A prime, and no divisor of any round number: each name comes once.
-        let stride = |number: u32| u64::from(number) * 1_000_003 % u64::from(self.count);
-        self.lines(|text, number| {
-            let number = u32::try_from(stride(number)).unwrap_or(0);
-            writeln!(text, "{} A", owner(number))
-        })
-    }
-
     /// A line for each name.
     fn lines(&self, line: impl Fn(&mut String, u32) -> std::fmt::Result) -> String {
         let mut text = String::new();
@@ -83,13 +73,26 @@ pub(crate) fn below_wildcard(round: u32, number: u32) -> String {
     format!("r{round:02}x{number:07}.wild.{ZONE}")
 }
 
-/// Queries of dnsperf for `count` names below the wildcard.
-pub(crate) fn wildcard_queries(round: u32, count: u32) -> String {
-    let mut text = String::new();
-    for number in 0..count {
-        writeln!(text, "{} A", below_wildcard(round, number)).expect("a string takes all");
+/// Writes one of `count` names in wire form. Consecutive numbers give names
+/// that are far apart in any file; each comes once before any comes again.
+pub(crate) fn write_known(octets: &mut Vec<u8>, number: u32, count: u32) {
+    // A prime, and no divisor of any round number.
+    let spread = u64::from(number) * 1_000_003 % u64::from(count.max(1));
+    write_wire(octets, &owner(u32::try_from(spread).unwrap_or(0)));
+}
+
+/// Writes a name below the wildcard in wire form.
+pub(crate) fn write_unknown(octets: &mut Vec<u8>, round: u32, number: u32) {
+    write_wire(octets, &below_wildcard(round, number));
+}
+
+/// Writes a name in wire form.
+fn write_wire(octets: &mut Vec<u8>, name: &str) {
+    for label in name.split('.') {
+        octets.push(u8::try_from(label.len()).unwrap_or(0));
+        octets.extend_from_slice(label.as_bytes());
     }
-    text
+    octets.push(0);
 }
 
 /// A name.

@@ -1,15 +1,20 @@
 //! Arguments.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 use anyhow::bail;
 use anyhow::ensure;
 
+use crate::generator::Run;
 use crate::scenario::Scenario;
 
 /// What the program is to do.
 pub(crate) enum Mode {
     /// Be the server that sends back what it gets, at this port.
     Echo(u16),
+    /// Be a client.
+    Load(Run),
     /// Measure.
     Measure(Options),
 }
@@ -24,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) seconds: u32,
     /// The one scenario to run; all if there is none.
     scenario: Option<Scenario>,
+    /// Where to write the tables and the plot; nowhere if there is no place.
+    pub(crate) write: Option<PathBuf>,
 }
 
 // === impl Options ===
@@ -36,10 +43,15 @@ impl Options {
             rounds: 5,
             seconds: 2,
             scenario: None,
+            write: None,
         };
         // `cargo bench` adds this one to what it is given.
         let mut arguments = arguments.filter(|argument| argument != "--bench");
         while let Some(argument) = arguments.next() {
+            if argument == "--load" {
+                let words: Vec<String> = arguments.collect();
+                return Run::parse(&words).map(Mode::Load);
+            }
             let value = arguments.next().context(USAGE)?;
             let number = || value.parse::<u32>().context(USAGE);
             match argument.as_str() {
@@ -47,6 +59,7 @@ impl Options {
                 "--names" => options.names = number()?,
                 "--rounds" => options.rounds = number()?,
                 "--seconds" => options.seconds = number()?,
+                "--write" => options.write = Some(value.into()),
                 "--scenario" => options.scenario = Some(scenario(&value)?),
                 _ => bail!(USAGE),
             }
@@ -71,4 +84,4 @@ fn scenario(word: &str) -> anyhow::Result<Scenario> {
 
 /// What the arguments are.
 const USAGE: &str = "usage: queries [--names N] [--rounds 1..50] [--seconds 1..20] \
-                     [--scenario local|hit|miss]";
+                     [--scenario many|few|edns|hit|miss] [--write DIRECTORY]";

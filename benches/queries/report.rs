@@ -6,56 +6,62 @@ use crate::scenario::Row;
 
 /// How to read the tables.
 pub(crate) const NOTES: &str = "
-qps        median of the responses a second
 us/query   median of the server's processor time for one response, least and most beside it. This
-           is the figure to compare: it does not count what dnsperf and others do.
+           is the figure to compare: it does not count what the client and others do.
 x PEER     how many times the responses that PEER has for the same processor time; median of the
            ratios of each round
-dnsperf us median of dnsperf's own processor time for one response. It has one core: where qps
-           comes near 1,000,000 divided by this, dnsperf measures itself. On faster machines that
-           was at some 180,000 a second.
-lost %     queries without a response within 1 s
+qps        median of the responses a second
+client us  median of the client's own processor time for one response
+lost %     queries without a response within 0.3 s
 MiB        resident memory at the end, summed over the processes of a server: pages that they share
            count for each
-echo       sends back what it gets: one datagram in and one out, the kernel's part";
+echo       sends back what it gets by recvmmsg and sendmmsg, 32 at a time: the kernel's part";
 
-/// Prints one table.
-pub(crate) fn print(results: &Results) {
-    let peer = results.rows.get(1);
-    println!("\n{}", results.title);
-    println!(
-        "{:>10} {:>10} {:>9} {:>15} {:>12} {:>11} {:>7} {:>7}",
-        "server",
-        "qps",
-        "us/query",
-        "least..most",
-        peer.map_or_else(String::new, |peer| format!("x {}", peer.name)),
-        "dnsperf us",
-        "lost %",
-        "MiB",
-    );
-    for row in &results.rows {
-        print_row(row, peer);
-    }
+/// A page with all tables, in Markdown.
+pub(crate) fn page(machine: &[String], all: &[Results]) -> String {
+    let machine = machine.iter().map(|line| format!("- {line}\n"));
+    let tables = all.iter().map(table);
+    let head =
+        "# Peers\n\nWritten by `just bench-peers`; see [performance.md](performance.md).\n\n";
+    [head.to_owned()]
+        .into_iter()
+        .chain(machine)
+        .chain(tables)
+        .chain([format!("\n```text{NOTES}\n```\n\n![Peers](peers.svg)\n")])
+        .collect()
 }
 
-/// Prints the figures of one server.
-fn print_row(row: &Row, peer: Option<&Row>) {
-    let costs = sorted(row.samples.iter().map(|sample| sample.cost));
-    let least = costs.first().copied().unwrap_or(f64::NAN);
-    let most = costs.last().copied().unwrap_or(f64::NAN);
-    let ratio = peer.map(|peer| median(ratios(&row.samples, &peer.samples)));
-    println!(
-        "{:>10} {:>10.0} {:>9.2} {:>15} {:>12} {:>11.1} {:>7.2} {:>7.1}",
-        row.name,
-        median(row.samples.iter().map(|sample| sample.qps)),
-        median(costs),
-        format!("{least:.2}..{most:.2}"),
-        ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
-        median(row.samples.iter().map(|sample| sample.client_cost)),
-        median(row.samples.iter().map(|sample| sample.lost)),
-        mebibytes(row.resident_kib),
+/// One table, in Markdown.
+pub(crate) fn table(results: &Results) -> String {
+    let peer = results.rows.iter().find(|row| row.name == results.peer);
+    let mut text = format!(
+        "\n## {}\n\n| server | us/query | least to most | x {} | qps | client us | lost % | MiB |\n\
+         |---|---|---|---|---|---|---|---|\n",
+        results.title, results.peer,
     );
+    for row in &results.rows {
+        let costs = sorted(row.samples.iter().map(|sample| sample.cost));
+        let least = costs.first().copied().unwrap_or(f64::NAN);
+        let most = costs.last().copied().unwrap_or(f64::NAN);
+        let ratio = peer.map(|peer| median(ratios(&row.samples, &peer.samples)));
+        let line = format!(
+            "| {} | {:.2} | {least:.2} to {most:.2} | {} | {:.0} | {:.1} | {:.2} | {:.1} |\n",
+            row.name,
+            cost(row),
+            ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+            median(row.samples.iter().map(|sample| sample.qps)),
+            median(row.samples.iter().map(|sample| sample.client_cost)),
+            median(row.samples.iter().map(|sample| sample.lost)),
+            mebibytes(row.resident_kib),
+        );
+        text += &line;
+    }
+    text
+}
+
+/// What one response costs a server, in microseconds.
+pub(crate) fn cost(row: &Row) -> f64 {
+    median(row.samples.iter().map(|sample| sample.cost))
 }
 
 /// How many times cheaper the responses of one server are, round by round.

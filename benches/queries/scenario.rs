@@ -1,12 +1,11 @@
 //! What is measured: servers, queries, and the rounds over them.
 
-use std::fs;
 use std::net::Ipv4Addr;
 
-use tempfile::TempDir;
-
+use crate::generator::Asked;
+use crate::generator::Run;
+use crate::generator::Shape;
 use crate::load;
-use crate::load::Extent;
 use crate::load::Sample;
 use crate::machine::Core;
 use crate::names;
@@ -19,8 +18,12 @@ use crate::servers::Server;
 /// What is asked of the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scenario {
-    /// Names that the servers know themselves.
-    Local,
+    /// Names that the servers know themselves, asked by many clients.
+    Many,
+    /// The same, in bursts from few clients.
+    Few,
+    /// The same as the first, with EDNS.
+    Edns,
     /// Names of another server, which they have asked before.
     CacheHit,
     /// Names of another server that nobody has asked for, without a cache.
@@ -31,7 +34,9 @@ pub(crate) enum Scenario {
 pub(crate) struct Results {
     /// What was asked.
     pub(crate) title: &'static str,
-    /// The servers: this one, the peer that ratios refer to, the others.
+    /// The peer that ratios refer to.
+    pub(crate) peer: &'static str,
+    /// The servers, this one first.
     pub(crate) rows: Vec<Row>,
 }
 
@@ -51,7 +56,7 @@ struct Stage {
     servers: Vec<Server>,
     /// The one that they ask, if they do.
     _upstream: Option<Server>,
-    /// The core that dnsperf runs on.
+    /// The core that the client runs on.
     client: Core,
 }
 
@@ -59,12 +64,20 @@ struct Stage {
 
 impl Scenario {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Local, Self::CacheHit, Self::CacheMiss];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Many,
+        Self::Few,
+        Self::Edns,
+        Self::CacheHit,
+        Self::CacheMiss,
+    ];
 
     /// What arguments call it.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Self::Local => "local",
+            Self::Many => "many",
+            Self::Few => "few",
+            Self::Edns => "edns",
             Self::CacheHit => "hit",
             Self::CacheMiss => "miss",
         }
@@ -73,7 +86,9 @@ impl Scenario {
     /// What reports call it.
     fn title(self) -> &'static str {
         match self {
-            Self::Local => "local names",
+            Self::Many => "local names, 192 sockets with one query each",
+            Self::Few => "local names, 8 sockets with bursts of 24",
+            Self::Edns => "local names with EDNS, 192 sockets with one query each",
             Self::CacheHit => "forwarded names, all in the cache",
             Self::CacheMiss => "forwarded names, each asked for once, no cache",
         }
@@ -88,23 +103,16 @@ impl Scenario {
         for server in stage.servers.iter().filter(|server| !server.is_echo()) {
             server.answers(&name, address)?;
         }
-        let directory = TempDir::new()?;
-        let file = directory.path().join("queries.txt");
-        fs::write(&file, names.queries())?;
-        if self != Self::CacheMiss {
-            for server in &stage.servers {
-                load::ask(server, &file, Extent::Once, stage.client)?;
-            }
+        for server in &stage.servers {
+            let run = self.load(server, names, 0, if self.is_miss() { 100 } else { 0 });
+            load::ask(server, &run, stage.client)?;
         }
         let mut samples = vec![Vec::new(); stage.servers.len()];
-        for round in 0..options.rounds {
-            if self == Self::CacheMiss {
-                let count = options.seconds.saturating_mul(MOST_MISSES);
-                fs::write(&file, names::wildcard_queries(round, count))?;
-            }
+        for round in 1..=options.rounds {
             for (server, samples) in stage.servers.iter().zip(&mut samples) {
-                let extent = Extent::Seconds(options.seconds);
-                samples.push(load::ask(server, &file, extent, stage.client)?);
+                let milliseconds = u64::from(options.seconds) * 1000;
+                let run = self.load(server, names, round, milliseconds);
+                samples.push(load::ask(server, &run, stage.client)?);
             }
         }
         let rows = stage.servers.iter().zip(samples).map(|(server, samples)| {
@@ -118,13 +126,45 @@ impl Scenario {
         let rows = rows.collect::<anyhow::Result<_>>()?;
         Ok(Some(Results {
             title: self.title(),
+            peer: self.peer(),
             rows,
         }))
     }
 
+    /// What to ask a server in a round; each name once if there is no time.
+    fn load(self, server: &Server, names: &Names, round: u32, milliseconds: u64) -> Run {
+        Run {
+            port: server.port(),
+            shape: match self {
+                Self::Few => Shape::Few,
+                Self::Many | Self::Edns | Self::CacheHit | Self::CacheMiss => Shape::Many,
+            },
+            asked: if self.is_miss() {
+                Asked::Unknown(round)
+            } else {
+                Asked::Known(names.count())
+            },
+            edns: self == Self::Edns,
+            milliseconds,
+        }
+    }
+
+    /// The server that ratios refer to.
+    fn peer(self) -> &'static str {
+        match self {
+            Self::Many | Self::Few | Self::Edns => servers::ECHO,
+            Self::CacheHit | Self::CacheMiss => "dnsmasq",
+        }
+    }
+
+    /// Whether no name is asked for twice.
+    fn is_miss(self) -> bool {
+        self == Self::CacheMiss
+    }
+
     /// Starts the servers.
     fn stage(self, names: &Names) -> anyhow::Result<Option<Stage>> {
-        if self == Self::Local {
+        if matches!(self, Self::Many | Self::Few | Self::Edns) {
             // Knot has the first core whatever it is told, so all have it.
             let (core, role) = (Core::First, Role::Knows(names));
             let servers = [
@@ -133,6 +173,8 @@ impl Scenario {
                 servers::knot(names, core)?,
                 servers::nsd(names, core)?,
                 servers::unbound(role, core)?,
+                servers::named(role, names, core)?,
+                servers::coredns(role, core)?,
                 servers::echo(core)?,
             ];
             let servers = servers.into_iter().flatten().collect();
@@ -142,7 +184,7 @@ impl Scenario {
                 client: Core::Second,
             }));
         }
-        // Knot is the upstream and shares the core of dnsperf.
+        // Knot is the upstream and shares the core of the client.
         let Some(upstream) = servers::knot(names, Core::First)? else {
             return Ok(None);
         };
@@ -152,13 +194,17 @@ impl Scenario {
             Self::CacheHit => names.count().saturating_mul(4),
             // A cache that is full of names that nobody asks for again would
             // be measured instead: dnsmasq's grows slow.
-            Self::Local | Self::CacheMiss => 0,
+            _ => 0,
         };
         let role = Role::Asks(upstream.port(), kept);
         let servers = [
             servers::portolan(role, Core::Second)?,
             servers::dnsmasq(role, Core::Second)?,
             servers::unbound(role, Core::Second)?,
+            servers::named(role, names, Core::Second)?,
+            servers::dnsdist(role, Core::Second)?,
+            servers::recursor(role, Core::Second)?,
+            servers::coredns(role, Core::Second)?,
         ];
         let servers = servers.into_iter().flatten().collect();
         Ok(Some(Stage {
@@ -171,11 +217,8 @@ impl Scenario {
     /// A name that the servers answer, and its address.
     fn sample(self, names: &Names) -> (String, Ipv4Addr) {
         match self {
-            Self::Local | Self::CacheHit => names.sample(),
+            Self::Many | Self::Few | Self::Edns | Self::CacheHit => names.sample(),
             Self::CacheMiss => (names::below_wildcard(99, 0), names::WILDCARD_ADDRESS),
         }
     }
 }
-
-/// More names than any server is asked for in one second.
-const MOST_MISSES: u32 = 150_000;

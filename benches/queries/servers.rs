@@ -233,6 +233,120 @@ pub(crate) fn unbound(role: Role<'_>, core: Core) -> anyhow::Result<Option<Serve
     .start_if_installed(core)
 }
 
+/// BIND: an authoritative server, or a forwarder with a cache.
+pub(crate) fn named(role: Role<'_>, names: &Names, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
+    let (role, zone) = match role {
+        Role::Knows(_) => (
+            "  recursion no;\n".to_owned(),
+            format!("zone \"{ZONE}\" {{ type primary; file \"zone.txt\"; }};\n"),
+        ),
+        // It cannot be told to keep nothing.
+        Role::Asks(upstream, _) => (
+            format!(
+                "  recursion yes;\n  forward only;\n  dnssec-validation no;\n  \
+                 recursive-clients 20000;\n  \
+                 forwarders {{ 127.0.0.1 port {upstream}; }};\n"
+            ),
+            String::new(),
+        ),
+    };
+    let configuration = format!(
+        "options {{\n  directory \".\";\n  pid-file none;\n  session-keyfile none;\n  \
+         managed-keys-directory \".\";\n  listen-on port {port} {{ 127.0.0.1; }};\n  \
+         listen-on-v6 {{ none; }};\n  minimal-responses yes;\n  notify no;\n{role}}};\n\
+         controls {{ }};\nlogging {{ category default {{ null; }}; }};\n{zone}"
+    );
+    Plan {
+        name: "named",
+        program: "named",
+        arguments: "-f -n 1 -c named.conf".to_owned(),
+        files: vec![("zone.txt", names.zone()), ("named.conf", configuration)],
+        port,
+    }
+    .start_if_installed(core)
+}
+
+/// dnsdist: a load balancer with a cache.
+pub(crate) fn dnsdist(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
+    let Role::Asks(upstream, kept) = role else {
+        return Ok(None);
+    };
+    let port = process::free_port();
+    let cache = match kept {
+        0 => String::new(),
+        kept => format!("getPool(\"\"):setCache(newPacketCache({kept}))\n"),
+    };
+    let configuration = format!(
+        "setLocal(\"127.0.0.1:{port}\")\nsetMaxUDPOutstanding(65535)\n\
+         newServer{{address=\"127.0.0.1:{upstream}\", sockets=8, healthCheckMode=\"up\"}}\n{cache}"
+    );
+    Plan {
+        name: "dnsdist",
+        program: "dnsdist",
+        arguments: "--supervised --disable-syslog -C dnsdist.conf".to_owned(),
+        files: vec![("dnsdist.conf", configuration)],
+        port,
+    }
+    .start_if_installed(core)
+}
+
+/// The recursor of `PowerDNS`, as a forwarder with a cache.
+pub(crate) fn recursor(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
+    let Role::Asks(upstream, _) = role else {
+        return Ok(None);
+    };
+    let port = process::free_port();
+    let configuration = format!(
+        "local-address=127.0.0.1\nlocal-port={port}\nsocket-dir=.\nthreads=1\n\
+         dnssec=off\ndont-query=\nquiet=yes\n\
+         forward-zones-recurse=.=127.0.0.1:{upstream}\n"
+    );
+    Plan {
+        name: "recursor",
+        program: "pdns_recursor",
+        arguments: "--config-dir=. --daemon=no --disable-syslog".to_owned(),
+        files: vec![("recursor.conf", configuration)],
+        port,
+    }
+    .start_if_installed(core)
+}
+
+/// The CoreDNS that `PORTOLAN_BENCH_COREDNS` names, on one core.
+pub(crate) fn coredns(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
+    let Ok(program) = std::env::var("PORTOLAN_BENCH_COREDNS") else {
+        return Ok(None);
+    };
+    let port = process::free_port();
+    let (stage, files) = match role {
+        Role::Knows(names) => (
+            "hosts hosts.txt {\n  ttl 60\n  no_reverse\n  reload 0\n }".to_owned(),
+            vec![("hosts.txt", names.hosts())],
+        ),
+        Role::Asks(upstream, kept) => {
+            let cache = match kept {
+                0 => String::new(),
+                kept => format!("cache 3600 {{\n  success {kept}\n }}\n "),
+            };
+            let forward = format!("forward . 127.0.0.1:{upstream}");
+            (
+                format!("{cache}{forward} {{\n  max_concurrent 20000\n }}"),
+                Vec::new(),
+            )
+        }
+    };
+    let corefile = format!(".:{port} {{\n bind 127.0.0.1\n {stage}\n}}\n");
+    Plan {
+        name: "coredns",
+        program: "sh",
+        arguments: format!("-c 'GOMAXPROCS=1 exec \"{program}\" -conf Corefile'"),
+        files: [files, vec![("Corefile", corefile)]].concat(),
+        port,
+    }
+    .start(core)
+    .map(Some)
+}
+
 /// This program as the server that sends back what it gets.
 pub(crate) fn echo(core: Core) -> anyhow::Result<Option<Server>> {
     let program = std::env::current_exe().context("where this program is")?;
@@ -289,4 +403,4 @@ impl Plan {
 }
 
 /// Name of the server that sends back what it gets.
-const ECHO: &str = "echo";
+pub(crate) const ECHO: &str = "echo";

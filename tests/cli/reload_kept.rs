@@ -102,6 +102,43 @@ fn hosts_files_are_kept() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn files_of_traefik_are_kept() -> anyhow::Result<()> {
+    let corefile = ".:@dns {
+    bind 127.0.0.1
+    prometheus 127.0.0.1:@metrics
+    traefik-externals {
+        directory rules
+        host_ip 192.0.2.5
+        fallthrough
+    }
+}
+";
+    let rule = "http: { routers: { r: { rule: 'Host(`a.example`)' } } }\n";
+    let site = Site::start_with(corefile, |launch, _| {
+        launch
+            .args(["-log-format", "text"])
+            .file("rules/a.yml", rule)
+    })?;
+    site.ports.await_address("a.example", [192, 0, 2, 5])?;
+    site.rewrite(&corefile.replace("bind", "log\n    bind"))?;
+    site.process.signal(Signal::SIGHUP)?;
+    site.await_count("Reloading complete", 1)?;
+    site.ports.await_address("a.example", [192, 0, 2, 5])?;
+    let reloads = site.metric("coredns_traefik_externals_reloads_total")?;
+    ensure!(reloads == 1.0, "{reloads}");
+
+    // Another address is another source, and the one before is withdrawn.
+    site.rewrite(&corefile.replace("192.0.2.5", "192.0.2.6"))?;
+    site.process.signal(Signal::SIGHUP)?;
+    site.await_count("Reloading complete", 2)?;
+    site.ports.await_address("a.example", [192, 0, 2, 6])?;
+    let records = || site.metric("coredns_traefik_externals_records_total");
+    let settled = wait_for(|| (records().ok()? == 1.0).then_some(()));
+    ensure!(settled.is_some(), "{:?}", records());
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_is_kept_unless_what_it_depends_on_changed() -> anyhow::Result<()> {
     let upstream = FakeUpstream::answering().await?;

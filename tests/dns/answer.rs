@@ -19,6 +19,9 @@ pub(super) const PROHIBITED: u16 = 18;
 /// Extended error: no upstream answers.
 pub(super) const NO_REACHABLE_AUTHORITY: u16 = 22;
 
+/// Extended error: what an upstream says is of no use.
+pub(super) const NETWORK_ERROR: u16 = 23;
+
 /// The response code.
 pub(super) fn rcode(message: &Message) -> ResponseCode {
     message.metadata.response_code

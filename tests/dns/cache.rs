@@ -268,7 +268,8 @@ fn many_who_ask_the_same_are_one_question() -> anyhow::Result<()> {
             assert_eq!(rcode(&response), ResponseCode::NoError);
         }
     });
-    // A hedge after a quarter of a second may be a second one.
-    assert!(upstream.count() <= 2, "{}", upstream.count());
+    // After a quarter of a second a hedge may be a second one, and the look
+    // whether the question goes round a third.
+    assert!(upstream.count() <= 3, "{}", upstream.count());
     Ok(())
 }

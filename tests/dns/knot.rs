@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use portolan_testkit::process::Launch;
 use portolan_testkit::process::Process;
+use portolan_testkit::process::Signal;
 use portolan_testkit::process::free_port;
 
 /// Knot DNS with two zones: `ilude.com`, and `signed.test`, which it signs.
@@ -112,6 +113,11 @@ impl Knot {
     /// Where it answers.
     pub(super) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        self.process.signal(signal)
     }
 
     /// Where its files are.

@@ -18,24 +18,24 @@ use crate::support::needs;
 use crate::support::needs_docker;
 
 /// Image of all containers: busybox, as a shell too, and nothing else.
-const IMAGE: &str = "portolan-test:1";
+pub(crate) const IMAGE: &str = "portolan-test:1";
 
 /// What a container does unless a test says otherwise.
 const COMMAND: [&str; 3] = ["/bin/busybox", "sleep", "1000"];
 
 /// The engine of this machine.
-pub(super) const SOCKET: &str = "unix:///var/run/docker.sock";
+pub(crate) const SOCKET: &str = "unix:///var/run/docker.sock";
 
 /// A Docker Engine.
 #[derive(Clone, Debug)]
-pub(super) struct Engine {
+pub(crate) struct Engine {
     /// Its address, as in `DOCKER_HOST`.
     host: String,
 }
 
 /// A container that is removed in the end.
 #[derive(Debug)]
-pub(super) struct Container {
+pub(crate) struct Container {
     /// Its engine.
     engine: Engine,
     /// Its name.
@@ -47,7 +47,7 @@ pub(super) struct Container {
 impl Engine {
     /// The engine of this machine, ready to run containers; nothing if there
     /// is none, which is said.
-    pub(super) fn of_this_machine() -> anyhow::Result<Option<Self>> {
+    pub(crate) fn of_this_machine() -> anyhow::Result<Option<Self>> {
         if !needs_docker() || !needs(&["busybox", "tar"]) {
             return Ok(None);
         }
@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// Runs a container with labels.
-    pub(super) fn run_labelled(&self, labels: &[(&str, &str)]) -> anyhow::Result<Container> {
+    pub(crate) fn run_labelled(&self, labels: &[(&str, &str)]) -> anyhow::Result<Container> {
         let labels: Vec<String> = labels
             .iter()
             .map(|(key, value)| format!("--label={key}={value}"))
@@ -136,7 +136,7 @@ impl Engine {
     }
 
     /// Runs the command line.
-    pub(super) fn docker(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    pub(crate) fn docker(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = Command::new("docker")
             .env("DOCKER_HOST", &self.host)
             .args(arguments)
@@ -186,7 +186,7 @@ impl Container {
     }
 
     /// Removes it by force.
-    pub(super) fn remove(&self) -> anyhow::Result<()> {
+    pub(crate) fn remove(&self) -> anyhow::Result<()> {
         self.command(&["rm", "-f"])
     }
 

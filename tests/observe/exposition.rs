@@ -122,7 +122,9 @@ impl Exposition {
     /// Fails unless names and values are as promlint and plain sense want.
     pub(super) fn ensure_sane(&self) -> anyhow::Result<()> {
         for (name, family) in &self.families {
-            let is_total = name.ends_with("_total");
+            // Joyride's name for a gauge, which its dashboards have.
+            let is_joyrides = name == "coredns_traefik_externals_records_total";
+            let is_total = name.ends_with("_total") && !is_joyrides;
             match family.kind.as_str() {
                 "counter" => ensure!(is_total, "counter {name} does not end in _total"),
                 "gauge" => ensure!(!is_total, "gauge {name} ends in _total"),

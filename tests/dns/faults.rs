@@ -1,0 +1,256 @@
+//! Real upstreams that break, at 50 queries a second, and what clients feel.
+//!
+//! Each test prints its figures: `cargo nextest run timing_fault --no-capture`.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use portolan_testkit::client::Answer;
+use portolan_testkit::client::Load;
+use portolan_testkit::client::Plan;
+use portolan_testkit::client::Report;
+use portolan_testkit::netns::Namespace;
+use portolan_testkit::process::Signal;
+use portolan_testkit::process::clock;
+use portolan_testkit::process::pause;
+use portolan_testkit::tls::Validity;
+
+use super::encrypted::NAME;
+use super::encrypted::Trust;
+use super::knot::Knot;
+use super::server::Server;
+use super::unbound::Unbound;
+use super::unbound::corefile;
+use crate::support::needs;
+use crate::support::needs_root;
+
+/// Queries a second.
+const RATE: u32 = 50;
+
+/// Octets of UDP between the server and its upstreams that are lost: 15 of
+/// 100 each way are 28 of 100 there and back.
+const LOSS: &str = "0.15";
+
+#[test]
+fn timing_fault_one_upstream_is_frozen() -> anyhow::Result<()> {
+    let Some((server, knots)) = set_up()? else {
+        return Ok(());
+    };
+    let (report, at) = under_load(&server, 10, || knots[0].signal(Signal::SIGSTOP))?;
+    knots[0].signal(Signal::SIGCONT)?;
+    told("one of two frozen", &report);
+    assert_eq!((report.lost, report.wrong.len()), (0, 0));
+    assert!(slower_than(&report, 200, at) <= 5);
+    assert!(report.max <= Duration::from_millis(400));
+    let settled = at + Duration::from_millis(500);
+    assert_eq!(slower_than(&report, 50, settled), 0, "normal again");
+    Ok(())
+}
+
+#[test]
+fn timing_fault_one_upstream_is_killed() -> anyhow::Result<()> {
+    let Some((server, knots)) = set_up()? else {
+        return Ok(());
+    };
+    let (report, at) = under_load(&server, 6, || knots[0].signal(Signal::SIGKILL))?;
+    told("one of two killed", &report);
+    assert_eq!((report.lost, report.wrong.len()), (0, 0));
+    assert_eq!(slower_than(&report, 50, at), 0);
+    Ok(())
+}
+
+#[test]
+fn timing_fault_all_upstreams_are_frozen_and_thaw() -> anyhow::Result<()> {
+    let Some((server, knots)) = set_up()? else {
+        return Ok(());
+    };
+    let local = Plan::new("local.test", RATE, Duration::from_secs(10));
+    let local = Load::start(server.addr(), &local, |_, answer| good(answer))?;
+    let plan = Plan {
+        patience: Duration::from_secs(4),
+        ..plan(10)
+    };
+    let foreign = Load::start(server.addr(), &plan, |_, _| Ok(()))?;
+    pause(Duration::from_secs(2));
+    for knot in &knots {
+        knot.signal(Signal::SIGSTOP)?;
+    }
+    pause(Duration::from_secs(4));
+    for knot in &knots {
+        knot.signal(Signal::SIGCONT)?;
+    }
+    let thawed = clock();
+    let (local, foreign) = (local.wait(), foreign.wait());
+    told("local names meanwhile", &local);
+    told("all frozen for 4 s", &foreign);
+    assert_eq!((local.lost, local.wrong.len()), (0, 0));
+    assert!(local.p99 < Duration::from_millis(10), "{:?}", local.p99);
+    assert_eq!(foreign.lost, 0, "an error is an answer too");
+    assert!(
+        foreign.max <= Duration::from_millis(3200),
+        "{:?}",
+        foreign.max
+    );
+    let after = foreign
+        .samples
+        .iter()
+        .filter(|sample| sample.sent_at > thawed + Duration::from_secs(1));
+    for sample in after {
+        let answer = sample.answer.as_ref().expect("none is lost");
+        assert_eq!(answer.rcode, ResponseCode::NoError, "a second after");
+    }
+    Ok(())
+}
+
+#[test]
+fn timing_fault_more_than_a_quarter_is_lost() -> anyhow::Result<()> {
+    if !needs_root() || !needs(&["knotd", "iptables-restore"]) {
+        return Ok(());
+    }
+    let namespace = Namespace::new()?;
+    namespace.run(&["ip", "link", "set", "lo", "up"], "")?;
+    let report = namespace.enter(|| {
+        let Some((server, knots)) = set_up()? else {
+            anyhow::bail!("knotd was there a moment ago");
+        };
+        let rules: String = knots
+            .iter()
+            .flat_map(|knot| {
+                let port = knot.addr().port();
+                ["dport", "sport"].map(|side| {
+                    format!(
+                        "-A INPUT -p udp --{side} {port} -m statistic --mode random \
+                         --probability {LOSS} -j DROP\n"
+                    )
+                })
+            })
+            .collect();
+        namespace.run(&["iptables-restore"], &format!("*filter\n{rules}COMMIT\n"))?;
+        Ok(Load::start(server.addr(), &plan(13), |_, answer| good(answer))?.wait())
+    })?;
+    told("28 % lost", &report);
+    // Chance may take every attempt of a question: one in some thousands on a
+    // machine that has time. That is answered too, with SERVFAIL.
+    assert_eq!(report.lost, 0);
+    assert!(report.wrong.len() <= 2, "{:?}", report.wrong);
+    assert!(report.p99 <= Duration::from_millis(350), "{:?}", report.p99);
+    Ok(())
+}
+
+#[test]
+fn timing_fault_one_upstream_over_tls_is_frozen() -> anyhow::Result<()> {
+    if !needs(&["knotd", "unbound"]) {
+        return Ok(());
+    }
+    let (trust, knot) = (Trust::new()?, Knot::start()?);
+    let identity = trust.identity(NAME, Validity::Current)?;
+    let unbounds = [
+        Unbound::start(&identity, knot.addr())?,
+        Unbound::start(&identity, knot.addr())?,
+    ];
+    for upstreams in [
+        unbounds
+            .each_ref()
+            .map(|unbound| unbound.ports().tls_upstream(NAME)),
+        unbounds
+            .each_ref()
+            .map(|unbound| unbound.ports().https_upstream(NAME)),
+    ] {
+        let server = Server::start(&corefile(&upstreams.join(" "), &trust.path()))?;
+        let (report, _) = under_load(&server, 8, || unbounds[0].signal(Signal::SIGSTOP))?;
+        unbounds[0].signal(Signal::SIGCONT)?;
+        told(&format!("one of two frozen, {}", upstreams[0]), &report);
+        assert_eq!((report.lost, report.wrong.len()), (0, 0));
+        assert!(
+            report.max <= Duration::from_millis(1500),
+            "{:?}",
+            report.max
+        );
+    }
+    Ok(())
+}
+
+/// A server with a local name over two Knots, if there is Knot.
+fn set_up() -> anyhow::Result<Option<(Server, [Knot; 2])>> {
+    if !needs(&["knotd"]) {
+        return Ok(None);
+    }
+    let knots = [Knot::start()?, Knot::start()?];
+    let corefile = format!(
+        ".:PORT {{\n hosts {{\n  192.0.2.7 local.test\n  fallthrough\n }}\n forward . {} {}\n}}\n",
+        knots[0].addr(),
+        knots[1].addr()
+    );
+    Ok(Some((Server::start(&corefile)?, knots)))
+}
+
+/// Names that are all different, for some seconds.
+fn plan(seconds: u64) -> Plan {
+    let count = u64::from(RATE) * seconds;
+    Plan {
+        names: (0..count).map(|n| format!("n{n}.wild.ilude.com")).collect(),
+        qtype: RecordType::A,
+        rate: RATE,
+        duration: Duration::from_secs(seconds),
+        patience: Duration::from_secs(4),
+    }
+}
+
+/// Breaks something two seconds into a load of some seconds, and says when
+/// that was.
+fn under_load(
+    server: &Server,
+    seconds: u64,
+    fault: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<(Report, Instant)> {
+    let load = Load::start(server.addr(), &plan(seconds), |_, answer| good(answer))?;
+    pause(Duration::from_secs(2));
+    let at = clock();
+    fault()?;
+    Ok((load.wait(), at))
+}
+
+/// Whether a client is content.
+fn good(answer: &Answer) -> Result<(), String> {
+    if answer.rcode == ResponseCode::NoError && answer.addresses.len() == 1 {
+        Ok(())
+    } else {
+        Err(format!("{answer:?}"))
+    }
+}
+
+/// How many queries from a time on took longer than some milliseconds.
+fn slower_than(report: &Report, milliseconds: u64, from: Instant) -> usize {
+    let bound = Duration::from_millis(milliseconds);
+    let is_slow = |answer: &Answer| answer.latency > bound;
+    report
+        .samples
+        .iter()
+        .filter(|sample| sample.sent_at >= from)
+        .filter(|sample| sample.answer.as_ref().is_none_or(is_slow))
+        .count()
+}
+
+/// Prints the figures.
+#[expect(clippy::print_stderr, reason = "the figures are what the test is for")]
+fn told(what: &str, report: &Report) {
+    let over = |milliseconds: u128| {
+        let slow = |answer: &Answer| answer.latency.as_millis() > milliseconds;
+        let answers = report.samples.iter().filter_map(|s| s.answer.as_ref());
+        answers.filter(|answer| slow(answer)).count()
+    };
+    eprintln!(
+        "{what}: sent {} lost {} wrong {} p50 {:?} p99 {:?} max {:?}, over 50/200/400 ms: {}/{}/{}",
+        report.sent,
+        report.lost,
+        report.wrong.len(),
+        report.p50,
+        report.p99,
+        report.max,
+        over(50),
+        over(200),
+        over(400)
+    );
+}

@@ -1,0 +1,125 @@
+//! Building the image without a registry.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+use anyhow::ensure;
+use tempfile::TempDir;
+
+use super::super::engine::Engine;
+use crate::support::skip;
+
+/// An image that was built.
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    /// Its name.
+    name: String,
+    /// Where it is.
+    engine: Engine,
+}
+
+// === impl Image ===
+
+impl Image {
+    /// Builds the target `prebuilt` of the Dockerfile; nothing if there is no
+    /// binary for it, which is said.
+    pub(super) fn build(engine: &Engine) -> anyhow::Result<Option<Self>> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let binary = source.join("dist/portolan");
+        if !binary.exists() {
+            skip("needs dist/portolan: just dist");
+            return Ok(None);
+        }
+        let base = import_base(engine)?;
+        let context = TempDir::new()?;
+        fs::create_dir(context.path().join("dist"))?;
+        fs::create_dir(context.path().join("deploy"))?;
+        fs::copy(&binary, context.path().join("dist/portolan"))?;
+        fs::copy(source.join("Dockerfile"), context.path().join("Dockerfile"))?;
+        let copied = Command::new("cp")
+            .arg("-r")
+            .arg(source.join("deploy/image"))
+            .arg(context.path().join("deploy"))
+            .status()?;
+        ensure!(copied.success(), "cp: {copied}");
+        let name = format!("portolan-test-image:{}", std::process::id());
+        let busybox = format!("BUSYBOX_IMAGE={base}");
+        let certificates = format!("CERTIFICATES_IMAGE={base}");
+        let directory = context.path().to_str().context("a path")?;
+        engine.docker(&[
+            "build",
+            "--target",
+            "prebuilt",
+            "--tag",
+            &name,
+            "--build-arg",
+            &busybox,
+            "--build-arg",
+            &certificates,
+            "--label",
+            "portolan.test",
+            directory,
+        ])?;
+        Ok(Some(Self {
+            name,
+            engine: engine.clone(),
+        }))
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its size in octets.
+    pub(super) fn size(&self) -> anyhow::Result<u64> {
+        Ok(self.inspect("{{.Size}}")?.parse()?)
+    }
+
+    /// What the engine knows of it.
+    pub(super) fn inspect(&self, format: &str) -> anyhow::Result<String> {
+        let arguments = ["image", "inspect", "--format", format, &self.name];
+        Ok(self.engine.docker(&arguments)?.trim().to_owned())
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        drop(self.engine.docker(&["image", "rm", "--force", &self.name]));
+    }
+}
+
+/// Makes the stand-in for the base images: this machine's static busybox, and
+/// the certificates of authorities that it trusts.
+fn import_base(engine: &Engine) -> anyhow::Result<String> {
+    let name = "portolan-test-base:1";
+    if engine.docker(&["image", "inspect", name]).is_ok() {
+        return Ok(name.to_owned());
+    }
+    let root = TempDir::new()?;
+    let bin = root.path().join("bin");
+    let certificates = root.path().join("etc/ssl/certs");
+    fs::create_dir_all(&bin)?;
+    fs::create_dir_all(&certificates)?;
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .context("busybox is nowhere")?;
+    fs::copy(busybox, bin.join("busybox"))?;
+    // A machine without any still builds: nothing here opens a connection.
+    let trusted = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+    fs::write(certificates.join("ca-certificates.crt"), trusted)?;
+    let archive = root.path().join("base.tar");
+    let packed = Command::new("tar")
+        .arg("-cf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(root.path())
+        .args(["bin", "etc"])
+        .status()?;
+    ensure!(packed.success(), "tar: {packed}");
+    engine.docker(&["import", archive.to_str().context("a path")?, name])?;
+    Ok(name.to_owned())
+}
