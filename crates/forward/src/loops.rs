@@ -23,8 +23,12 @@ use tokio::sync::Semaphore;
 /// How long a question is asked before its coming back is looked into.
 pub(crate) const SUSPICIOUS: Duration = Duration::from_millis(250);
 
-/// How long the name that nobody can guess may be on its way.
-pub(crate) const RETURN: Duration = Duration::from_secs(1);
+/// How long the name that nobody can guess may be on its way: about as long
+/// as the question itself still has.
+pub(crate) const RETURN: Duration = Duration::from_millis(2500);
+
+/// How long upstreams have to answer for it while another one sends it back.
+pub(crate) const OTHERS: Duration = Duration::from_millis(1000);
 
 /// Most questions that are looked into at once, in the whole process.
 const MAX_LOOKS: usize = 16;

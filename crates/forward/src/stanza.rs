@@ -9,13 +9,15 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use portolan_proto::Message;
 use portolan_proto::Name;
 use portolan_proto::Qname;
 use portolan_proto::Rcode;
 use portolan_proto::Section;
 use tokio::time::Instant;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::sync::DropGuard;
 
@@ -26,6 +28,7 @@ use crate::MAX_UPSTREAMS;
 use crate::Question;
 use crate::hedge::Hedging;
 use crate::loops::Loops;
+use crate::loops::OTHERS;
 use crate::loops::RETURN;
 use crate::origin::Origin;
 use crate::origin::origins;
@@ -221,8 +224,9 @@ impl Forward {
     /// this server in turn. There is at least one.
     pub(crate) async fn goes_round(&self, question: &Question, loops: &Loops) -> bool {
         let upstreams = self.upstreams.load_full();
-        let deadline = Instant::now() + RETURN;
-        let looks = upstreams.iter().map(|upstream| async move {
+        let begun = Instant::now();
+        let deadline = begun + RETURN;
+        let look = async |upstream: &Arc<Upstream>| {
             let marker = loops.mark(&question.qname, rand::random())?;
             let marked = question.with_name(&marker.name);
             tokio::select! {
@@ -233,9 +237,23 @@ impl Forward {
                 }
                 responds = upstream.responds(&marked, deadline) => responds.then_some(false),
             }
-        });
-        let found = join_all(looks).await;
-        found.contains(&Some(true)) && !found.contains(&Some(false))
+        };
+        let mut looks: FuturesUnordered<_> = upstreams.iter().map(look).collect();
+        let mut found = false;
+        // Where one goes round, a silent one is not waited for any longer
+        // than it usually takes.
+        let mut until = deadline;
+        while let Ok(Some(seen)) = timeout_at(until, looks.next()).await {
+            match seen {
+                Some(true) => {
+                    found = true;
+                    until = deadline.min(begun + OTHERS);
+                }
+                Some(false) => return false,
+                None => {}
+            }
+        }
+        found
     }
 
     /// Takes one of `max_concurrent` places.
