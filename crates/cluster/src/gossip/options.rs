@@ -31,6 +31,34 @@ const MAX_PACKET: usize = 1_380;
 /// What AES-GCM adds to a datagram: header, nonce and tag.
 const ENCRYPTION: usize = 6 + 12 + 16;
 
+/// How often a member probes one of the others, each of them once in a round,
+/// and how long a probe takes that is not answered.
+///
+/// Both the wait for the first probe of a dead member and the time after which
+/// a suspect is taken for dead are multiples of it. What that comes to is in
+/// docs/cluster.md; a test below holds it.
+const PROBE_INTERVAL: Duration = Duration::from_millis(300);
+
+/// When a probe that was not answered goes by way of other members and over a
+/// connection as well. Those others report after as long again that they had
+/// no answer either: that has to be in time, or the prober believes itself to
+/// be slow.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long the probe over a connection may take: for a process that is held
+/// up, longer than for a packet. Only who refuses the connection is suspect
+/// sooner.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A suspect has so many probe intervals to object, times the decimal logarithm
+/// of the number of members, if enough others suspect it too.
+const SUSPICION: usize = 6;
+
+/// And so many times as long if nobody else does. memberlist's own 6 let the
+/// death of one of two take 18 s: it counts restarted members as witnesses that
+/// are still to be heard.
+const LONE_SUSPICION: usize = 2;
+
 /// The label on the wire.
 pub(super) fn label(name: &str) -> Result<Label, String> {
     let text = if name.len() <= LONGEST_LABEL {
@@ -55,14 +83,15 @@ pub(super) fn max_packet(label: &Label, encrypted: bool) -> usize {
 }
 
 /// How memberlist is to behave. Its own `lan()` has two values swapped, so that
-/// a silent host is found dead after 13 seconds. Probing every 700 ms instead of
-/// every second finds a dead one of 30 in 6 seconds instead of 9.
+/// a silent host is found dead after 13 seconds.
 pub(super) fn options(label: Label, keys: &[SecretKey]) -> Options {
     let options = Options::lan()
         .with_label(label)
-        .with_probe_interval(Duration::from_millis(700))
-        .with_probe_timeout(Duration::from_millis(300))
-        .with_timeout(Duration::from_secs(2))
+        .with_probe_interval(PROBE_INTERVAL)
+        .with_probe_timeout(PROBE_TIMEOUT)
+        .with_timeout(STREAM_TIMEOUT)
+        .with_suspicion_mult(SUSPICION)
+        .with_suspicion_max_timeout_mult(LONE_SUSPICION)
         .with_gossip_interval(Duration::from_millis(100))
         .with_push_pull_interval(Duration::from_secs(15))
         .with_dead_node_reclaim_time(Duration::from_secs(1));
@@ -135,6 +164,42 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_killed_member_of_thirty_is_found_in_time() {
+        for members in 2..=30 {
+            // Of so many intervals without a probe of a certain member there
+            // is one in 8,000: each of the others begins its round by chance.
+            let longest = f64::from(2 * (members - 1) - 1).min(9.0);
+            let wait = PROBE_INTERVAL.mul_f64(longest);
+            // A prober that was late before gives a probe more time.
+            let probe = PROBE_INTERVAL * 4;
+            let told = Duration::from_millis(400);
+            let all = wait + probe + suspicion(members) + told;
+            assert!(all < Duration::from_secs(7), "{members}: {all:?}");
+            // In a small cluster there may be nobody else to say so.
+            let alone = suspicion(members) * u32::try_from(LONE_SUSPICION).unwrap();
+            let all = wait + PROBE_INTERVAL + alone + told;
+            assert!(members > 5 || all < Duration::from_secs(7), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_held_up_for_three_seconds_is_not_given_up() {
+        let shortest = PROBE_INTERVAL + STREAM_TIMEOUT + suspicion(2);
+        assert!(shortest > Duration::from_secs(3) + Duration::from_millis(500));
+    }
+
+    #[test]
+    fn the_members_that_help_to_probe_report_before_the_probe_is_over() {
+        assert!(PROBE_TIMEOUT * 2 + PROBE_TIMEOUT / 2 < PROBE_INTERVAL);
+    }
+
+    /// How long a suspect has to object, as memberlist reckons.
+    fn suspicion(members: u32) -> Duration {
+        let scale = f64::from(members).log10().max(1.0);
+        (PROBE_INTERVAL * u32::try_from(SUSPICION).unwrap()).mul_f64(scale)
     }
 
     #[test]

@@ -107,6 +107,27 @@ async fn a_member_that_dies_is_gone_for_all_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarts_before_do_not_delay_that_a_death_is_found() {
+    let mut a = Node::start(ip(17, 1), &[]).await;
+    // Members that are gone are remembered for half a minute.
+    for n in 3..=4 {
+        let former = Node::start(ip(17, n), &[]).await;
+        former.gossip.join(a.gossip.address()).await.unwrap();
+        a.expect(&former.joined()).await;
+        former.gossip.leave(Duration::from_secs(2)).await;
+        a.expect(&Event::Left(former.id.clone())).await;
+        former.stop().await;
+    }
+    let b = Node::start(ip(17, 2), &[]).await;
+    b.gossip.join(a.gossip.address()).await.unwrap();
+    a.expect(&b.joined()).await;
+    b.gossip.shutdown().await;
+    a.expect_within(&Event::Left(b.id.clone()), Duration::from_secs(11))
+        .await;
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_is_free_after_shutdown() {
     let a = Node::start(ip(4, 1), &[]).await;
     let address = a.gossip.address();
