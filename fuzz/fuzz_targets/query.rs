@@ -7,6 +7,8 @@ use portolan_proto::Ede;
 use portolan_proto::EdnsReply;
 use portolan_proto::HEADER_LEN;
 use portolan_proto::Message;
+use portolan_proto::Ordinary;
+use portolan_proto::Qname;
 use portolan_proto::Query;
 use portolan_proto::Rcode;
 use portolan_proto::Rdata;
@@ -18,6 +20,10 @@ use portolan_proto::Section;
 use portolan_proto::Soa;
 
 fuzz_target!(|octets: &[u8]| {
+    let mut qname = Qname::default();
+    if let Some(ordinary) = Ordinary::read(octets, &mut qname) {
+        agree(&ordinary, qname, octets);
+    }
     let mut out = Vec::new();
     match Query::read(octets) {
         Ok(query) => answer(&mut out, &query),
@@ -30,6 +36,20 @@ fuzz_target!(|octets: &[u8]| {
     // An answer is never a query: servers would talk for ever.
     assert!(matches!(Query::read(&out), Err(ReadError::Ignore)));
 });
+
+/// What the short way reads, the long way reads alike.
+fn agree(ordinary: &Ordinary<'_>, qname: Qname, octets: &[u8]) {
+    let query = Query::read(octets).expect("what is ordinary is a query");
+    assert_eq!(qname, query.qname);
+    assert_eq!((ordinary.id, ordinary.flags), (query.id, query.flags));
+    assert_eq!(ordinary.qtype, query.qtype);
+    assert_eq!(ordinary.question, query.question);
+    assert_eq!(ordinary.dnssec_ok(), query.dnssec_ok());
+    assert_eq!(ordinary.opt.is_some(), query.edns.is_some());
+    let opt = if query.edns.is_some() { 11 } else { 0 };
+    let rest = HEADER_LEN + query.question.len() + opt;
+    assert_eq!(ordinary.room(1232), query.udp_limit(1232) - rest);
+}
 
 /// Answers in every way there is.
 fn answer(out: &mut Vec<u8>, query: &Query<'_>) {

@@ -107,7 +107,7 @@ impl EdnsReply<'_> {
 
 impl<'a> EdnsOptions<'a> {
     /// Takes options in wire form; `None` unless their lengths add up.
-    fn read(rdata: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(rdata: &'a [u8]) -> Option<Self> {
         let mut rest = rdata;
         while !rest.is_empty() {
             rest = split_option(rest)?.2;

@@ -15,7 +15,7 @@ pub struct Flags(pub u16);
 #[derive(Clone, Copy)]
 pub struct Qname {
     /// The labels and the root label.
-    wire: [u8; MAX_NAME],
+    wire: [u8; ROOM],
     /// How much of `wire` is the name.
     length: u8,
 }
@@ -139,6 +139,16 @@ impl Qname {
     /// a message has nothing to point back to (RFC 1035 §4.1.4).
     #[inline]
     pub(crate) fn read(octets: &[u8]) -> Option<Self> {
+        let mut qname = Self::default();
+        qname.refill(octets)?;
+        Some(qname)
+    }
+
+    /// Reads a name as [`Self::read`] does, in place of this one. Gives its
+    /// length. Where there is no name, what this one is does not matter any
+    /// more.
+    #[inline]
+    pub(crate) fn refill(&mut self, octets: &[u8]) -> Option<usize> {
         let mut at = 0;
         loop {
             let length = usize::from(*octets.get(at)?);
@@ -150,16 +160,30 @@ impl Qname {
                 break;
             }
         }
+        if at > MAX_NAME {
+            return None;
+        }
         let source = octets.get(..at)?;
-        let mut wire = [0; MAX_NAME];
-        wire.get_mut(..at)?.copy_from_slice(source);
-        // Whole registers at a time; zeros stay zeros.
-        let whole = at.next_multiple_of(16).min(MAX_NAME);
-        wire.get_mut(..whole)?.make_ascii_lowercase();
-        Some(Self {
-            wire,
-            length: u8::try_from(at).ok()?,
-        })
+        self.wire.get_mut(..at)?.copy_from_slice(source);
+        // A whole register at a time; what is behind the name is not looked
+        // at. No length of a label is an upper-case letter: those are 63 at
+        // most.
+        let whole = at.next_multiple_of(REGISTER);
+        for register in self.wire.get_mut(..whole)?.as_chunks_mut::<REGISTER>().0 {
+            register.make_ascii_lowercase();
+        }
+        self.length = u8::try_from(at).ok()?;
+        Some(at)
+    }
+}
+
+/// The root, in room for any name.
+impl Default for Qname {
+    fn default() -> Self {
+        Self {
+            wire: [0; ROOM],
+            length: 1,
+        }
     }
 }
 
@@ -345,6 +369,12 @@ pub(crate) fn skip_name(message: &[u8], at: usize) -> Option<usize> {
         }
     }
 }
+
+/// Octets that are put into lower case at a time.
+const REGISTER: usize = 16;
+
+/// Octets of the longest name in whole registers.
+const ROOM: usize = MAX_NAME.next_multiple_of(REGISTER);
 
 #[cfg(test)]
 mod tests;

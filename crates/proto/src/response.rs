@@ -63,7 +63,8 @@ impl ResponseHead {
 
     /// The flags of a response to a query with `flags`, that has an OPT or
     /// has none.
-    fn flags(self, flags: Flags, edns: bool) -> u16 {
+    #[inline]
+    pub(crate) fn flags(self, flags: Flags, edns: bool) -> u16 {
         // RFC 6895 §2.3: a code above 15 needs an OPT. Its lower bits alone
         // are another code: BADVERS would read NOERROR.
         let rcode = if self.rcode.0 > 15 && !edns {

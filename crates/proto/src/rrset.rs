@@ -92,8 +92,15 @@ impl Rrset {
         }
     }
 
+    /// Octets of all records without their owner.
+    #[inline]
+    pub fn wire_len(&self) -> usize {
+        self.wire().len()
+    }
+
     /// How many records there are; at least one, unless this is a mark.
     #[expect(clippy::len_without_is_empty, reason = "an RRset is never empty")]
+    #[inline]
     pub fn len(&self) -> usize {
         let wire = self.wire();
         match self.record_length() {
@@ -112,6 +119,7 @@ impl Rrset {
 
     /// The octets of one record after its owner: type, class, TTL, length,
     /// data.
+    #[inline]
     pub fn record(&self, index: usize) -> &[u8] {
         let wire = self.wire();
         let record = match self.record_length() {
@@ -131,6 +139,7 @@ impl Rrset {
     }
 
     /// The records.
+    #[inline]
     fn wire(&self) -> &[u8] {
         self.0.get(1 + self.owner_length()..).unwrap_or_default()
     }

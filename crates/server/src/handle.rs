@@ -37,6 +37,7 @@ use crate::local::LocalLayer;
 use crate::pending::Pending;
 use crate::relay;
 use crate::rotation::Rotation;
+use crate::tally::Count;
 use crate::tally::Tallies;
 use crate::whoami;
 use crate::writer;
@@ -260,7 +261,7 @@ impl Stages<'_> {
             End::Answer(set) => {
                 let order = self.block.loadbalance.as_ref();
                 let turn = if set.len() > 1 {
-                    self.shared.rotation.turn(query)
+                    self.shared.rotation.turn(&query.qname, query.qtype)
                 } else {
                     0
                 };
@@ -347,7 +348,8 @@ impl Stages<'_> {
         match resolver.cached(&question, self.received.now) {
             Some(Answer { message, ede, .. }) => {
                 let order = self.block.loadbalance.as_ref();
-                let turn = order.map_or(0, |_| self.shared.rotation.turn(query));
+                let turn =
+                    order.map_or(0, |_| self.shared.rotation.turn(&query.qname, query.qtype));
                 let rcode = relay::write(out, query, &self.frame, message, ede, order, turn);
                 Ok(Outcome::answered("cache", rcode))
             }
@@ -435,7 +437,7 @@ impl Outcome {
             return;
         };
         if let Some(metrics) = &hooks.metrics {
-            tallies.observe(metrics, &event);
+            tallies.observe(metrics, Count::of(&event));
         }
         if hooks.log.is_some() {
             event.duration = elapsed(received.now);

@@ -17,6 +17,7 @@
 mod block;
 mod clients;
 mod event;
+mod fast;
 mod handle;
 mod limits;
 mod listen;

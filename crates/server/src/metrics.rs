@@ -329,6 +329,7 @@ impl BlockMetrics {
 }
 
 /// Where a type stands in [`TYPE_NAMES`].
+#[inline]
 pub(crate) fn type_index(rtype: Rtype) -> usize {
     match rtype {
         Rtype::A => 0,

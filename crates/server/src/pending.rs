@@ -145,7 +145,7 @@ impl Pending {
         } = answer;
         let rcode = if self.chain.is_empty() {
             let order = self.block.loadbalance.as_ref();
-            let turn = order.map_or(0, |_| shared.rotation.turn(query));
+            let turn = order.map_or(0, |_| shared.rotation.turn(&query.qname, query.qtype));
             relay::write(out, query, frame, message, ede, order, turn)
         } else {
             relay::write_after(out, query, frame, &self.chain, &message, ede)

@@ -10,12 +10,13 @@ use portolan_table::Table;
 use crate::Families;
 use crate::Routing;
 use crate::Transport;
+use crate::fast::Batch;
+use crate::fast::Desk;
 use crate::handle;
 use crate::handle::Received;
 use crate::handle::Shared;
 use crate::handle::Step;
 use crate::rotation::Rotation;
-use crate::tally::Tallies;
 use crate::udp::now;
 
 /// Answers messages as a UDP worker does, but for receiving and sending: what
@@ -25,10 +26,10 @@ pub struct Responder {
     shared: Shared,
     /// Which block answers.
     routing: Routing,
-    /// What is counted.
-    tallies: Tallies,
+    /// What is at hand.
+    desk: Desk,
     /// The response in hand.
-    response: Vec<u8>,
+    out: Vec<u8>,
 }
 
 // === impl Responder ===
@@ -43,8 +44,8 @@ impl Responder {
                 rotation: Rotation::default(),
             },
             routing,
-            tallies: Tallies::default(),
-            response: Vec::with_capacity(4096),
+            desk: Desk::default(),
+            out: Vec::with_capacity(4096),
         }
     }
 
@@ -58,7 +59,18 @@ impl Responder {
     ) {
         let snapshot: SnapshotGuard = self.shared.table.load();
         let now = now();
+        let (desk, out) = (&mut self.desk, &mut self.out);
+        let batch = Batch {
+            shared: &self.shared,
+            routing: &self.routing,
+            snapshot: &snapshot,
+        };
         for message in messages {
+            out.clear();
+            if batch.answer(message, client.ip(), desk, out) {
+                respond(out);
+                continue;
+            }
             let received = Received {
                 message,
                 client,
@@ -67,15 +79,15 @@ impl Responder {
                 tcp_idle: 0,
                 now,
             };
-            let (routing, out) = (&self.routing, &mut self.response);
-            let tallies = Some(&mut self.tallies);
-            let step = handle::handle(&self.shared, routing, &snapshot, &received, out, tallies);
+            let (shared, routing) = (&self.shared, &self.routing);
+            let tallies = Some(&mut desk.tallies);
+            let step = handle::handle(shared, routing, &snapshot, &received, out, tallies);
             if let Step::Respond = step {
-                respond(&self.response);
+                respond(out);
             }
         }
-        if self.tallies.has_any() {
-            self.tallies.flush(handle::elapsed(now));
+        if desk.tallies.has_any() {
+            desk.tallies.flush(handle::elapsed(now));
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
-use portolan_proto::Query;
+use portolan_proto::Qname;
+use portolan_proto::Rtype;
 
 /// Counts the answers about each name and type.
 ///
@@ -17,8 +18,8 @@ pub(crate) struct Rotation([AtomicUsize; COUNTS]);
 
 impl Rotation {
     /// How many answers to this question there were before, more or less.
-    pub(crate) fn turn(&self, query: &Query<'_>) -> usize {
-        let index = hash(query) % COUNTS;
+    pub(crate) fn turn(&self, qname: &Qname, qtype: Rtype) -> usize {
+        let index = hash(qname, qtype) % COUNTS;
         self.0
             .get(index)
             .map_or(0, |count| count.fetch_add(1, Ordering::Relaxed))
@@ -33,13 +34,9 @@ impl Default for Rotation {
 
 /// FNV-1a over name and type, mixed once more so that the last octet counts.
 /// Names that collide on purpose rotate together, and that is all.
-fn hash(query: &Query<'_>) -> usize {
-    let octets = query
-        .qname
-        .as_wire()
-        .iter()
-        .copied()
-        .chain(query.qtype.0.to_be_bytes());
+fn hash(qname: &Qname, qtype: Rtype) -> usize {
+    let octets = qname.as_wire().iter().copied();
+    let octets = octets.chain(qtype.0.to_be_bytes());
     let hash = octets.fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
         (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -52,15 +49,13 @@ const COUNTS: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use portolan_proto::Rtype;
-
     use super::*;
-    use crate::testing::query;
+    use crate::testing::name;
 
     #[test]
     fn the_turn_is_counted_for_each_name_and_type() {
         let rotation = Rotation::default();
-        let turn = |name, qtype| rotation.turn(&Query::read(&query(name, qtype)).unwrap());
+        let turn = |text, qtype| rotation.turn(&Qname::from(&name(text)), qtype);
         let turns: Vec<usize> = (0..4)
             .map(|_| {
                 turn("a.example", Rtype::AAAA);
@@ -74,7 +69,7 @@ mod tests {
     #[test]
     fn case_makes_no_difference() {
         let rotation = Rotation::default();
-        let turn = |name| rotation.turn(&Query::read(&query(name, Rtype::A)).unwrap());
+        let turn = |text| rotation.turn(&Qname::from(&name(text)), Rtype::A);
         assert_eq!([turn("a.example"), turn("A.eXample")], [0, 1]);
     }
 }

@@ -40,6 +40,7 @@ impl Routing {
     /// The zone that is closest to `qname`, and its block. A DS query belongs
     /// to the parent side of a zone cut (RFC 4035 §3.1.4.1), so it goes to
     /// the shortest zone but the root.
+    #[inline]
     pub(crate) fn find(&self, qname: &Qname, qtype: Rtype) -> Option<(&Name, &Arc<Block>)> {
         let mut matching = self
             .zones

@@ -5,10 +5,11 @@
 //! over after each batch, so that a scrape misses no more than the batch in
 //! hand.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portolan_proto::Rcode;
+use portolan_proto::Rtype;
 use prometheus::local::LocalHistogram;
 
 use crate::Event;
@@ -38,7 +39,26 @@ struct Tally {
     /// Requests by family and type.
     requests: [[u64; TYPES]; 2],
     /// Responses that are like one another: their code, directive and number.
-    responses: Option<(&'static str, &'static str, u64)>,
+    responses: Option<(Rcode, &'static str, u64)>,
+}
+
+/// What is counted of a query.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count {
+    /// Whether it came by IPv6.
+    pub(crate) v6: bool,
+    /// Type asked for.
+    pub(crate) qtype: Rtype,
+    /// Whether DO is set.
+    pub(crate) dnssec_ok: bool,
+    /// Octets of it.
+    pub(crate) request: usize,
+    /// Octets of the response.
+    pub(crate) response: usize,
+    /// Code of the response, if there is one.
+    pub(crate) rcode: Option<Rcode>,
+    /// Directive that answered.
+    pub(crate) plugin: &'static str,
 }
 
 // === impl Tallies ===
@@ -46,14 +66,15 @@ struct Tally {
 impl Tallies {
     /// Counts one query over UDP and what became of it. How long it took is
     /// told for the batch.
-    pub(crate) fn observe(&mut self, metrics: &Arc<BlockMetrics>, event: &Event<'_>) {
+    #[inline]
+    pub(crate) fn observe(&mut self, metrics: &Arc<BlockMetrics>, count: Count) {
         let is_same = |tally: &Tally| Arc::ptr_eq(&tally.metrics, metrics);
         let index = self.0.iter().position(is_same).unwrap_or_else(|| {
             self.0.push(Tally::new(Arc::clone(metrics)));
             self.0.len() - 1
         });
         if let Some(tally) = self.0.get_mut(index) {
-            tally.observe(event);
+            tally.observe(count);
         }
     }
 
@@ -76,6 +97,23 @@ impl Tallies {
     }
 }
 
+// === impl Count ===
+
+impl Count {
+    /// What is counted of a query that is told in full.
+    pub(crate) fn of(event: &Event<'_>) -> Self {
+        Self {
+            v6: event.client.is_ipv6(),
+            qtype: event.query.qtype,
+            dnssec_ok: event.query.dnssec_ok(),
+            request: event.query.size,
+            response: event.response.len(),
+            rcode: event.rcode,
+            plugin: event.plugin,
+        }
+    }
+}
+
 // === impl Tally ===
 
 impl Tally {
@@ -95,34 +133,31 @@ impl Tally {
     }
 
     /// Counts one query.
-    fn observe(&mut self, event: &Event<'_>) {
-        let v6 = usize::from(matches!(event.client.ip(), IpAddr::V6(_)));
+    #[inline]
+    fn observe(&mut self, count: Count) {
         self.queries += 1;
-        self.dnssec_ok += u64::from(event.query.dnssec_ok());
-        self.requests[v6][type_index(event.query.qtype).min(TYPES - 1)] += 1;
+        self.dnssec_ok += u64::from(count.dnssec_ok);
+        self.requests[usize::from(count.v6)][type_index(count.qtype).min(TYPES - 1)] += 1;
         #[expect(
             clippy::cast_precision_loss,
             reason = "a message has at most 65,535 octets"
         )]
         {
-            self.request_size.observe(event.query.size as f64);
-            self.response_size.observe(event.response.len() as f64);
+            self.request_size.observe(count.request as f64);
+            self.response_size.observe(count.response as f64);
         }
-        let Some(rcode) = event.rcode else {
-            self.metrics.count_dropped(event.plugin);
+        let Some(rcode) = count.rcode else {
+            self.metrics.count_dropped(count.plugin);
             return;
         };
-        let rcode = rcode.mnemonic().unwrap_or("other");
         match &mut self.responses {
             // One text may stand at two places; then it is handed over twice.
-            Some((code, plugin, count))
-                if std::ptr::eq(*code, rcode) && std::ptr::eq(*plugin, event.plugin) =>
-            {
-                *count += 1;
+            Some((code, plugin, same)) if *code == rcode && std::ptr::eq(*plugin, count.plugin) => {
+                *same += 1;
             }
             _ => {
                 self.flush_responses();
-                self.responses = Some((rcode, event.plugin, 1));
+                self.responses = Some((rcode, count.plugin, 1));
             }
         }
     }
@@ -160,6 +195,7 @@ impl Tally {
     /// Hands the responses over that are like one another.
     fn flush_responses(&mut self) {
         if let Some((rcode, plugin, count)) = self.responses.take() {
+            let rcode = rcode.mnemonic().unwrap_or("other");
             self.metrics.count_responses(rcode, plugin, count);
         }
     }
@@ -168,8 +204,6 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use portolan_proto::Query;
-    use portolan_proto::Rcode;
-    use portolan_proto::Rtype;
     use prometheus::Encoder as _;
     use prometheus::Registry;
     use prometheus::TextEncoder;
@@ -205,7 +239,7 @@ mod tests {
                     let mut event = handle::event(&read, &received, plugin, rcode, &message, None);
                     event.duration = duration;
                     if is_tallied {
-                        tallies.observe(&metrics, &event);
+                        tallies.observe(&metrics, Count::of(&event));
                     } else {
                         metrics.observe(&event);
                     }
@@ -233,7 +267,7 @@ mod tests {
         let received = received(&message, Transport::Udp);
         let event = handle::event(&read, &received, "", Some(Rcode::NOERROR), &[], None);
         let mut tallies = Tallies::default();
-        tallies.observe(&metrics, &event);
+        tallies.observe(&metrics, Count::of(&event));
         tallies.flush(Duration::ZERO);
         assert_eq!(Arc::strong_count(&metrics), 2);
         let weak = Arc::downgrade(&metrics);

@@ -23,18 +23,18 @@ use nix::sys::socket::SockaddrIn;
 use nix::sys::socket::SockaddrIn6;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt;
-use portolan_table::Snapshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::Routing;
 use crate::Transport;
+use crate::fast::Batch;
+use crate::fast::Desk;
 use crate::handle;
 use crate::handle::Received;
 use crate::handle::Shared;
 use crate::handle::Step;
 use crate::pending::Pending;
 use crate::server::Queries;
-use crate::tally::Tallies;
 
 use inbox::Inbox;
 use inbox::Query;
@@ -60,14 +60,6 @@ pub(crate) struct Worker {
     pub(crate) stop: CancellationToken,
 }
 
-/// What a worker keeps at hand from query to query.
-struct Desk {
-    /// The response to the query in hand.
-    response: Vec<u8>,
-    /// What it counts.
-    tallies: Tallies,
-}
-
 // === impl Worker ===
 
 impl Worker {
@@ -88,10 +80,7 @@ impl Worker {
         let coalesced = self.segments && setsockopt(&self.socket, gro, &true).is_ok();
         let mut inbox = Inbox::<P>::new(coalesced);
         let mut outbox = Outbox::<P>::new(self.segments);
-        let mut desk = Desk {
-            response: Vec::with_capacity(RESPONSE),
-            tallies: Tallies::default(),
-        };
+        let mut desk = Desk::default();
         loop {
             match inbox.receive(&self.socket) {
                 Ok(()) => self.answer_all(&inbox, &mut outbox, &mut desk),
@@ -108,13 +97,23 @@ impl Worker {
         let now = now();
         let routing = self.routing.load();
         let snapshot = self.shared.table.load();
+        let batch = Batch {
+            shared: &self.shared,
+            routing: &routing,
+            snapshot: &snapshot,
+        };
         for (query, message) in inbox.queries() {
-            let received = self.received(&query, message, now);
-            match self.answer(&routing, &snapshot, &received, desk) {
-                Some(Step::Respond) => outbox.push(&desk.response, query.peer, query.local),
-                Some(Step::Resolve(pending)) => self.resolve(pending, query),
-                Some(Step::Silent) | None => {}
-            }
+            // One message that trips over a defect must not end the worker;
+            // the panic hook counts and logs it.
+            drop(catch_unwind(AssertUnwindSafe(|| {
+                let client = query.peer.ip();
+                let is_answered = outbox.write(query.peer, query.local, |out| {
+                    batch.answer(message, client, desk, out)
+                });
+                if !is_answered {
+                    self.answer(batch, &query, message, now, outbox, desk);
+                }
+            })));
             if outbox.is_full() {
                 self.flush(outbox);
             }
@@ -137,7 +136,7 @@ impl Worker {
             .map_or_else(|| self.bound.ip(), |local| local.ip);
         Received {
             message,
-            client: canonical(query.peer.to_std()),
+            client: SocketAddr::new(query.peer.ip(), query.peer.to_std().port()),
             local: SocketAddr::new(ip.to_canonical(), self.bound.port()),
             transport: Transport::Udp,
             tcp_idle: 0,
@@ -145,22 +144,24 @@ impl Worker {
         }
     }
 
-    /// Answers one query.
-    fn answer(
+    /// Answers what is no ordinary query about a local name.
+    fn answer<P: Peer>(
         &self,
-        routing: &Routing,
-        snapshot: &Snapshot,
-        received: &Received<'_>,
+        batch: Batch<'_>,
+        query: &Query<P>,
+        message: &[u8],
+        now: Instant,
+        outbox: &mut Outbox<P>,
         desk: &mut Desk,
-    ) -> Option<Step> {
-        // One message that trips over a defect must not end the worker; the
-        // panic hook counts and logs it.
-        catch_unwind(AssertUnwindSafe(|| {
-            let Desk { response, tallies } = desk;
-            let tallies = Some(tallies);
-            handle::handle(&self.shared, routing, snapshot, received, response, tallies)
-        }))
-        .ok()
+    ) {
+        let received = self.received(query, message, now);
+        let (out, tallies) = (&mut desk.response, Some(&mut desk.tallies));
+        let (routing, snapshot) = (batch.routing, batch.snapshot);
+        match handle::handle(&self.shared, routing, snapshot, &received, out, tallies) {
+            Step::Respond => outbox.push(out, query.peer, query.local),
+            Step::Resolve(pending) => self.resolve(pending, *query),
+            Step::Silent => {}
+        }
     }
 
     /// Hands a query to the query runtime.
@@ -192,16 +193,8 @@ fn send(socket: &UdpSocket, response: &[u8], peer: SocketAddr, local: Option<Loc
     }
 }
 
-/// An IPv4 client that came through an IPv6 socket is an IPv4 client.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
 /// When a message was read.
 #[expect(clippy::disallowed_methods, reason = "the shell reads the clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
-
-/// Room for a response, in octets. Those over UDP are shorter.
-const RESPONSE: usize = 4096;

@@ -66,14 +66,33 @@ impl<P: Peer> Outbox<P> {
 
     /// Takes a response. Call [`Self::flush`] once it is full.
     pub(super) fn push(&mut self, octets: &[u8], peer: P, local: Option<Local>) {
-        let start = self.octets.len();
-        self.octets.extend_from_slice(octets);
-        self.responses.push(Response {
-            range: start..self.octets.len(),
-            peer,
-            local,
-            segment: 0,
+        self.write(peer, local, |out| {
+            out.extend_from_slice(octets);
+            true
         });
+    }
+
+    /// Takes a response that `write` appends, if it says that it did.
+    pub(super) fn write(
+        &mut self,
+        peer: P,
+        local: Option<Local>,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> bool {
+        // Responses stand one behind the other, without what was begun and
+        // given up.
+        let start = self.responses.last().map_or(0, |last| last.range.end);
+        self.octets.truncate(start);
+        let is_written = write(&mut self.octets);
+        if is_written {
+            self.responses.push(Response {
+                range: start..self.octets.len(),
+                peer,
+                local,
+                segment: 0,
+            });
+        }
+        is_written
     }
 
     /// Whether there is no room for another response.
@@ -165,13 +184,29 @@ fn submit<P: Peer>(
     messages: &[Response<P>],
     control: Control,
 ) -> Result<usize, Errno> {
-    let count = messages.len().min(FULL);
-    let slices: [[IoSlice<'_>; 1]; FULL] = std::array::from_fn(|index| {
+    // A worker that has time to spare has one response in hand.
+    if messages.len() <= FEW {
+        submit_up_to::<P, FEW>(socket, headers, octets, messages, control)
+    } else {
+        submit_up_to::<P, FULL>(socket, headers, octets, messages, control)
+    }
+}
+
+/// Hands up to so many messages to the kernel. Gives how many it took.
+fn submit_up_to<P: Peer, const MOST: usize>(
+    socket: &UdpSocket,
+    headers: &mut Headers<P>,
+    octets: &[u8],
+    messages: &[Response<P>],
+    control: Control,
+) -> Result<usize, Errno> {
+    let count = messages.len().min(MOST);
+    let slices: [[IoSlice<'_>; 1]; MOST] = std::array::from_fn(|index| {
         let range = messages.get(index).map(|message| message.range.clone());
         let octets = range.and_then(|range| octets.get(range));
         [IoSlice::new(octets.unwrap_or_default())]
     });
-    let peers: [Option<P>; FULL] =
+    let peers: [Option<P>; MOST] =
         std::array::from_fn(|index| messages.get(index).map(|message| message.peer));
     headers.send(
         socket.as_raw_fd(),
@@ -222,6 +257,9 @@ fn whole<P: Peer>(first: &Response<P>, run: &[Response<P>]) -> Response<P> {
 
 /// Responses that are sent together at most.
 const FULL: usize = 64;
+
+/// As many as a worker has to send that is not pressed.
+const FEW: usize = 4;
 
 /// Octets of them.
 const ROOM: usize = 128 * 1024;

@@ -18,6 +18,10 @@ use nix::sys::socket::SockaddrLike;
 pub(super) trait Peer: SockaddrLike + Copy + Eq + Debug + 'static {
     /// As std has it.
     fn to_std(self) -> SocketAddr;
+
+    /// The address alone. An IPv4 client that came through an IPv6 socket is an
+    /// IPv4 client.
+    fn ip(self) -> IpAddr;
 }
 
 /// The address of this host that a query was sent to, and that its response
@@ -35,13 +39,22 @@ pub(super) struct Local {
 
 impl Peer for SockaddrIn {
     fn to_std(self) -> SocketAddr {
-        SocketAddr::from((self.ip(), self.port()))
+        SocketAddr::from((Self::ip(&self), self.port()))
+    }
+
+    fn ip(self) -> IpAddr {
+        Self::ip(&self).into()
     }
 }
 
 impl Peer for SockaddrIn6 {
     fn to_std(self) -> SocketAddr {
-        SocketAddrV6::new(self.ip(), self.port(), self.flowinfo(), self.scope_id()).into()
+        let ip = Self::ip(&self);
+        SocketAddrV6::new(ip, self.port(), self.flowinfo(), self.scope_id()).into()
+    }
+
+    fn ip(self) -> IpAddr {
+        IpAddr::from(Self::ip(&self)).to_canonical()
     }
 }
 
