@@ -7,6 +7,9 @@ use crate::Question;
 /// Octets of the longest key: name, type, class and flags.
 const MAX_KEY: usize = MAX_NAME + 5;
 
+/// Among the flags: this is about all that is at or below a name.
+const BELOW: u8 = 4;
+
 /// Name in lower case, type, class, DO and CD, in one run of octets on the
 /// stack.
 ///
@@ -42,10 +45,11 @@ impl Key {
     }
 
     /// The key of what is known about all that is at or below a name, in wire
-    /// form: no type is 0 (RFC 6895 §3.1).
+    /// form. A flag of its own tells it from every question: type 0 may be
+    /// asked for, though nothing has it (RFC 6895 §3.1).
     pub(super) fn below(name: &[u8], question: &Question) -> Self {
         let [c0, c1] = question.qclass.0.to_be_bytes();
-        let flags = u8::from(question.checking_disabled) << 1;
+        let flags = BELOW | u8::from(question.checking_disabled) << 1;
         let mut octets = [0; MAX_KEY];
         let length = name.len().min(MAX_NAME);
         let (head, tail) = octets.split_at_mut(length);

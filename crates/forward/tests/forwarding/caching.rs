@@ -398,6 +398,26 @@ async fn nothing_is_below_a_name_that_was_proved_not_to_exist() {
 }
 
 #[tokio::test]
+async fn type_0_has_nothing_to_do_with_other_types() {
+    let upstream = FakeUpstream::start(|query| match query.qtype {
+        Rtype::A => Reply::to(query).a([192, 0, 2, 1], 60).send(),
+        _ => Reply::to(query).soa(60, 60).send(),
+    })
+    .await
+    .unwrap();
+    let setup = with_cache(&upstream, |_| {}).await;
+    // No data, and not that there is no such name.
+    let zero = question("a.example").with_type(Rtype(0));
+    let answer = setup.ask(&zero).await.unwrap();
+    assert_eq!(answer.head().rcode, Rcode::NOERROR);
+    for name in ["a.example", "b.a.example"] {
+        let answer = setup.ask(&question(name)).await.unwrap();
+        assert_eq!(answer.head().rcode, Rcode::NOERROR, "{name}");
+        assert_eq!(answer.message.records().count(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_heard_of_a_name_opens_what_is_above_it() {
     let upstream = FakeUpstream::start(|query| {
         if query.dnssec_ok {
