@@ -252,11 +252,11 @@ impl Cache {
         } else {
             remaining
         };
-        let ede = if entry.kind() == Kind::Failure {
-            Some(Ede::CACHED_ERROR)
-        } else {
-            entry.message().ede()
-        };
+        // What the upstream said of its failure says more than that it is kept.
+        let ede = entry
+            .message()
+            .ede()
+            .or_else(|| (entry.kind() == Kind::Failure).then_some(Ede::CACHED_ERROR));
         let answer = answer(question, &entry, ttl, ede);
         let refresh = self.config.prefetch.as_ref().is_some_and(|prefetch| {
             entry.kind() != Kind::Failure && entry.wants_prefetch(prefetch, remaining, now)

@@ -258,6 +258,16 @@ fn servfail_is_kept_for_its_own_time() {
 }
 
 #[test]
+fn servfail_is_kept_with_its_extended_error() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    let reply = reply(&question).rcode(Rcode::SERVFAIL).ede(6);
+    cache.keep(&question, reply, 0.0);
+    let answer = cache.hit(&question, 1.0).unwrap();
+    assert_eq!(answer.ede, Some(Ede(6)));
+}
+
+#[test]
 fn servfail_does_not_shadow_what_exists() {
     let cache = Fixture::new(|_| {});
     let question = question("a.example");

@@ -23,6 +23,8 @@ pub struct Reply {
     sections: [Vec<Vec<u8>>; 3],
     /// DO of the OPT, if there is one.
     edns: Option<bool>,
+    /// Extended error in the OPT (RFC 8914).
+    ede: Option<u16>,
 }
 
 // === impl Reply ===
@@ -38,6 +40,7 @@ impl Reply {
             question: query.question.clone(),
             sections: Default::default(),
             edns: query.edns_payload.map(|_| query.dnssec_ok),
+            ede: None,
         }
     }
 
@@ -81,6 +84,13 @@ impl Reply {
     #[must_use]
     pub fn without_edns(mut self) -> Self {
         self.edns = None;
+        self
+    }
+
+    /// With an extended error, if there is an OPT.
+    #[must_use]
+    pub fn ede(mut self, code: u16) -> Self {
+        self.ede = Some(code);
         self
     }
 
@@ -145,7 +155,14 @@ impl Reply {
         out.extend_from_slice(&self.question);
         out.extend(self.sections.iter().flatten().flatten());
         if let Some(dnssec_ok) = self.edns {
-            out.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, u8::from(dnssec_ok) << 7, 0, 0, 0]);
+            out.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, u8::from(dnssec_ok) << 7, 0]);
+            match self.ede {
+                Some(code) => {
+                    out.extend_from_slice(&[0, 6, 0, 15, 0, 2]);
+                    out.extend_from_slice(&code.to_be_bytes());
+                }
+                None => out.extend_from_slice(&[0, 0]),
+            }
         }
         out
     }
