@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
 use portolan_testkit::client::Load;
 use portolan_testkit::client::Plan;
-use portolan_testkit::client::Report;
 use portolan_testkit::cluster::Bounds;
 use portolan_testkit::cluster::Cluster;
 use portolan_testkit::process::pause;
@@ -39,19 +37,6 @@ fn ask(cluster: &Cluster) -> anyhow::Result<Load> {
     cluster.node(2).load(&plan, judge)
 }
 
-/// Fails unless every query was answered, and rightly.
-fn ensure_flawless(report: &Report) -> anyhow::Result<()> {
-    ensure!(report.sent > 50, "{} queries", report.sent);
-    ensure!(
-        report.lost == 0 && report.wrong.is_empty(),
-        "{} of {} lost, wrong: {:?}",
-        report.lost,
-        report.sent,
-        report.wrong
-    );
-    Ok(())
-}
-
 #[test]
 fn a_name_of_two_nodes_survives_the_stop_at_one() -> anyhow::Result<()> {
     let mut cluster = cluster()?;
@@ -63,7 +48,7 @@ fn a_name_of_two_nodes_survives_the_stop_at_one() -> anyhow::Result<()> {
     cluster.node_mut(1).run("shared", &[SHARED]);
     cluster.settle(&all, &cluster.truth(&all), PATIENCE)?;
     pause(Duration::from_millis(200));
-    ensure_flawless(&load.stop())
+    load.stop().ensure_flawless(50)
 }
 
 #[test]
@@ -72,7 +57,7 @@ fn a_name_of_two_nodes_survives_the_leave_of_one() -> anyhow::Result<()> {
     let load = ask(&cluster)?;
     cluster.node_mut(1).stop()?;
     cluster.settle(&[0, 2], &cluster.truth(&[0, 2]), PATIENCE)?;
-    ensure_flawless(&load.stop())
+    load.stop().ensure_flawless(50)
 }
 
 #[test]
@@ -81,5 +66,5 @@ fn a_name_of_two_nodes_survives_the_death_of_one() -> anyhow::Result<()> {
     let load = ask(&cluster)?;
     cluster.node_mut(1).kill()?;
     cluster.settle(&[0, 2], &cluster.truth(&[0, 2]), DETECTION)?;
-    ensure_flawless(&load.stop())
+    load.stop().ensure_flawless(50)
 }

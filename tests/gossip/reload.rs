@@ -10,7 +10,6 @@ use hickory_proto::rr::RecordType;
 use portolan_testkit::client::Client;
 use portolan_testkit::client::Load;
 use portolan_testkit::client::Plan;
-use portolan_testkit::client::Report;
 use portolan_testkit::cluster::Bounds;
 use portolan_testkit::cluster::Cluster;
 use portolan_testkit::docker::FakeContainer;
@@ -38,19 +37,6 @@ fn ask(cluster: &Cluster, number: usize, owners: &[usize]) -> anyhow::Result<Loa
     };
     let judge = move |name: &str, answer: &_| bounds.check(name, answer);
     cluster.node(number).load(&plan, judge)
-}
-
-/// Checks that every query was answered, and rightly.
-fn ensure_flawless(report: &Report) -> anyhow::Result<()> {
-    ensure!(report.sent > 50, "{} queries", report.sent);
-    ensure!(
-        report.lost == 0 && report.wrong.is_empty(),
-        "{} of {} lost, wrong: {:?}",
-        report.lost,
-        report.sent,
-        report.wrong
-    );
-    Ok(())
 }
 
 /// Reloads a node; checks that it took what it was given.
@@ -118,7 +104,7 @@ fn keys_are_changed_without_losing_a_name() -> anyhow::Result<()> {
             cluster.settle(&friends, &cluster.truth(&friends), PATIENCE)?;
         }
     }
-    ensure_flawless(&load.stop())?;
+    load.stop().ensure_flawless(50)?;
     // Who starts with the new key is one of them; who has the old one is not.
     cluster.node_mut(1).stop()?;
     cluster.settle(&[0], &cluster.truth(&[0, 2]), PATIENCE)?;
@@ -160,7 +146,7 @@ fn a_reload_that_takes_a_restart_is_refused_and_changes_nothing() -> anyhow::Res
         ensure!(first_id(&cluster)? == id, "{}", cluster.node(1).output());
     }
     pause(Duration::from_secs(1));
-    ensure_flawless(&load.stop())
+    load.stop().ensure_flawless(50)
 }
 
 #[test]
@@ -178,7 +164,7 @@ fn a_reload_keeps_the_member_and_shares_what_it_changes() -> anyhow::Result<()> 
     let is_shared = || (ttl(&cluster, 1, &name).ok()? == 7).then_some(());
     wait_for(is_shared).with_context(|| cluster.node(1).show_members())?;
     pause(Duration::from_secs(1));
-    ensure_flawless(&load.stop())?;
+    load.stop().ensure_flawless(50)?;
 
     // Other labels make other names.
     let other = FakeContainer::new("other", "test.name", "other.cluster.test");

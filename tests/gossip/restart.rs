@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::Context as _;
 use portolan_testkit::client::Plan;
 use portolan_testkit::cluster::Bounds;
 use portolan_testkit::cluster::Cluster;
@@ -32,14 +32,10 @@ fn a_restart_faster_than_detection_neither_flaps_nor_loses() -> anyhow::Result<(
     // The dead instances are found dead meanwhile.
     pause(Duration::from_secs(12));
     let report = load.stop();
-    ensure!(report.sent > 1_000, "{} queries", report.sent);
-    ensure!(
-        report.lost == 0 && report.wrong.is_empty(),
-        "{} lost, wrong: {:?}\n{}",
-        report.lost,
-        report.wrong,
-        cluster.node(2).output()
-    );
+    report.ensure_flawless(1_000).with_context(|| {
+        let outputs = [0, 2].map(|number| cluster.node(number).output());
+        outputs.join("\n")
+    })?;
     cluster.settle(&all, &truth, Duration::ZERO)?;
     Ok(())
 }

@@ -1,12 +1,15 @@
 //! The binary under test, as a process of its own.
 
 use std::fs;
+use std::hash::BuildHasher as _;
+use std::hash::RandomState;
 use std::io::BufRead as _;
 use std::io::BufReader;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::UdpSocket;
+use std::ops::Range;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
@@ -26,6 +29,9 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 pub use nix::sys::signal::Signal;
+
+/// Ports that Linux leaves to be asked for by number, less the well-known.
+const OWN_PORTS: Range<u16> = 10_000..32_000;
 
 /// How long anything in a test may take before it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -240,16 +246,21 @@ pub fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     }
 }
 
-/// A loopback port that is free for UDP and TCP just now.
+/// A port that is free for UDP and TCP just now.
+///
+/// It is none of those that the system itself gives to sockets: such a one may
+/// be somebody's by the time that it is used.
 ///
 /// # Panics
 ///
 /// If there is none.
 pub fn free_port() -> u16 {
-    for _ in 0..100 {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = tcp.local_addr().expect("a bound socket").port();
-        if UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_ok() {
+    let chance = RandomState::new();
+    for attempt in 0..1_000_u16 {
+        let offset = chance.hash_one(attempt) % u64::from(OWN_PORTS.end - OWN_PORTS.start);
+        let port = OWN_PORTS.start + u16::try_from(offset).expect("fewer than 65,536 ports");
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
             return port;
         }
     }

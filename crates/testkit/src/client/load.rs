@@ -262,6 +262,28 @@ impl Drop for Load {
     }
 }
 
+// === impl Report ===
+
+impl Report {
+    /// Fails unless at least so many queries were sent and every one of them
+    /// was answered, and rightly.
+    ///
+    /// # Errors
+    ///
+    /// How many were lost or wrong, and the first wrong ones.
+    pub fn ensure_flawless(&self, sent: usize) -> anyhow::Result<()> {
+        let first = &self.wrong[..self.wrong.len().min(3)];
+        ensure!(
+            self.sent >= sent && self.lost == 0 && self.wrong.is_empty(),
+            "of {} queries {} lost, {} wrong, such as {first:?}",
+            self.sent,
+            self.lost,
+            self.wrong.len(),
+        );
+        Ok(())
+    }
+}
+
 // === impl Shared ===
 
 impl Shared {
