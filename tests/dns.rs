@@ -16,7 +16,7 @@ mod knot;
 mod loadbalance;
 mod local_address;
 mod malformed;
-mod router;
+pub(crate) mod router;
 mod routing;
 mod server;
 mod tcp;

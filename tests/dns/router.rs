@@ -37,7 +37,8 @@ const VARIANTS: [&[&str]; 4] = [
 const HOST: &str = "192.168.16.61";
 
 /// A router that asks `inner` for ilude.com and `outer` for all else.
-struct Router {
+#[derive(Debug)]
+pub(crate) struct Router {
     /// dnsmasq.
     process: Process,
     /// Where it answers.
@@ -48,7 +49,11 @@ struct Router {
 
 impl Router {
     /// Starts it and waits until it answers.
-    fn start(inner: SocketAddr, outer: SocketAddr, further: &[&str]) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        inner: SocketAddr,
+        outer: SocketAddr,
+        further: &[&str],
+    ) -> anyhow::Result<Self> {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let arguments = [
             "-k".to_owned(),
@@ -77,8 +82,18 @@ impl Router {
         let router = Self { process, addr };
         let version = || router.udp().timeout(Duration::from_millis(500));
         let answers = || version().query("ready.invalid", RecordType::A).ok();
-        wait_for(answers).with_context(|| router.process.lines().join("\n"))?;
+        wait_for(answers).with_context(|| router.output())?;
         Ok(router)
+    }
+
+    /// Where it answers.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Everything it wrote.
+    pub(crate) fn output(&self) -> String {
+        self.process.lines().join("\n")
     }
 
     /// Asks over UDP.

@@ -1,4 +1,11 @@
 //! A Docker Engine of the test's own, which can be stopped and started.
+//!
+//! It has no network, or is at home on a host of its own: in the network of
+//! that host, and at the socket where engines are. A mount namespace has the
+//! socket; all other files are those of the machine.
+//!
+//! It is never in the network of the machine: an engine that shall have no
+//! bridge takes away the one that is there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,10 +18,12 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use anyhow::ensure;
+use portolan_testkit::netns::Namespace;
 use portolan_testkit::process::clock;
 use portolan_testkit::process::pause;
 use tempfile::TempDir;
@@ -33,6 +42,12 @@ pub(super) struct Dockerd {
     directory: TempDir,
     /// Its process, while there is one.
     child: Option<Child>,
+    /// The network that it is in.
+    network: Arc<Namespace>,
+    /// Whether that is a host of its own.
+    at_home: bool,
+    /// Arguments that others do not have.
+    arguments: Vec<String>,
 }
 
 // === impl Dockerd ===
@@ -42,24 +57,58 @@ impl Dockerd {
     /// done here, which is said. With `live_restore`, its containers go on
     /// without it.
     pub(super) fn start(live_restore: bool) -> anyhow::Result<Option<Self>> {
-        if !needs(&["dockerd", "containerd", "docker", "busybox", "tar"]) || !needs_root() {
+        if !is_possible() {
             return Ok(None);
         }
+        let configuration = format!("{{\"live-restore\": {live_restore}}}\n");
+        let arguments = ["--bridge=none", "--iptables=false", "--ip-forward=false"];
+        let network = Arc::new(Namespace::new()?);
+        Self::run(
+            &configuration,
+            network,
+            false,
+            &arguments.map(str::to_owned),
+        )
+        .map(Some)
+    }
+
+    /// Starts an engine on a host of its own, with further arguments; nothing
+    /// if that cannot be done here, which is said.
+    pub(super) fn on_host(
+        host: Arc<Namespace>,
+        arguments: &[String],
+    ) -> anyhow::Result<Option<Self>> {
+        if !is_possible() || !needs(&["unshare", "mount", "iptables"]) {
+            return Ok(None);
+        }
+        Self::run("{}\n", host, true, arguments).map(Some)
+    }
+
+    /// Starts an engine with this configuration and waits for it.
+    fn run(
+        configuration: &str,
+        network: Arc<Namespace>,
+        at_home: bool,
+        arguments: &[String],
+    ) -> anyhow::Result<Self> {
         // The path of a socket is short: 107 octets at most.
         let directory = tempfile::Builder::new()
             .prefix("engine-")
             .tempdir_in("/tmp")?;
         // The configuration of the machine's engine is not for this one.
-        let own = format!("{{\"live-restore\": {live_restore}}}\n");
-        fs::write(directory.path().join("daemon.json"), own)?;
+        fs::write(directory.path().join("daemon.json"), configuration)?;
+        fs::create_dir(directory.path().join("run"))?;
         let mut dockerd = Self {
             directory,
             child: None,
+            network,
+            at_home,
+            arguments: arguments.to_vec(),
         };
         dockerd.resume()?;
         dockerd.await_api()?;
         dockerd.engine().import_image()?;
-        Ok(Some(dockerd))
+        Ok(dockerd)
     }
 
     /// Its command line.
@@ -76,7 +125,8 @@ impl Dockerd {
             .create(true)
             .append(true)
             .open(path("log"))?;
-        let child = Command::new("dockerd")
+        let mut command = self.command();
+        command
             .arg("--config-file")
             .arg(path("daemon.json"))
             .arg("--data-root")
@@ -85,16 +135,31 @@ impl Dockerd {
             .arg(path("exec"))
             .arg("--pidfile")
             .arg(path("pid"))
-            .arg(format!("--host=unix://{}", self.socket().display()))
-            .args(["--bridge=none", "--iptables=false", "--ip-forward=false"])
             .arg("--storage-driver=vfs")
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("dockerd")?;
+            .stderr(log);
+        let child = self.network.enter(|| command.spawn().context("dockerd"))?;
         self.child = Some(child);
         Ok(())
+    }
+
+    /// Its program, told where to listen.
+    fn command(&self) -> Command {
+        if !self.at_home {
+            let mut command = Command::new("dockerd");
+            command.arg(format!("--host=unix://{}", self.socket().display()));
+            return command;
+        }
+        let mut command = Command::new("unshare");
+        command
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .args(["--mount", "--propagation", "private", "sh", "-c"])
+            .arg("mount --bind \"$0\" /run && exec dockerd \"$@\"")
+            .arg(self.directory.path().join("run"))
+            .arg("--host=unix:///run/docker.sock");
+        command
     }
 
     /// Waits until it answers.
@@ -145,7 +210,12 @@ impl Dockerd {
 
     /// Its socket.
     fn socket(&self) -> PathBuf {
-        self.directory.path().join("d.sock")
+        let path = if self.at_home {
+            "run/docker.sock"
+        } else {
+            "d.sock"
+        };
+        self.directory.path().join(path)
     }
 
     /// Ends every process that it left behind: its containerd, the shims of
@@ -185,6 +255,11 @@ impl Drop for Dockerd {
         self.end_processes();
         self.unmount();
     }
+}
+
+/// Whether engines can be started here; else says what is missing.
+fn is_possible() -> bool {
+    needs(&["dockerd", "containerd", "docker", "busybox", "tar"]) && needs_root()
 }
 
 /// Sends a signal to a process.

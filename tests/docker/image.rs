@@ -2,6 +2,7 @@
 //! run by the compose files that people have.
 
 mod build;
+mod joyride;
 mod project;
 
 use std::fs;
@@ -20,7 +21,7 @@ use super::server::HOST_IP;
 use self::build::Image;
 use self::project::Project;
 
-/// What Joyride's compose file says, but for ports of the host. There is no
+/// As stacks have Joyride that rely on what its image brings along: there is no
 /// `user`, no health check beside the image's, and no Corefile.
 const JOYRIDE: &str = "\
 services:
@@ -135,6 +136,28 @@ const HOST_COREFILE: &str = "\
 }
 ";
 
+/// A forwarder over TLS, to nobody.
+const ENCRYPTED: &str = "\
+services:
+  portolan:
+    image: IMAGE
+    container_name: PROJECT
+    user: '1000:1000'
+    cap_drop: [ALL]
+    read_only: true
+    volumes: ['./Corefile:/etc/coredns/Corefile:ro']
+";
+
+/// Its Corefile. No file of authorities is named.
+const ENCRYPTED_COREFILE: &str = "\
+.:54 {
+    forward . tls://127.0.0.1:9 {
+        tls_servername dns.example.org
+    }
+    health :5454
+}
+";
+
 /// Static names, as in the image of Joyride.
 const HOSTS: &str = "\
 10.99.99.1 static-host.example.com
@@ -152,7 +175,7 @@ const MAX_RESIDENT: u64 = 50 * 1024;
 const SILENCE: Duration = Duration::from_millis(700);
 
 #[test]
-fn joyride_s_compose_file_runs_as_it_stands() -> anyhow::Result<()> {
+fn the_image_alone_does_what_joyride_s_did() -> anyhow::Result<()> {
     let Some((engine, image)) = ready()? else {
         return Ok(());
     };
@@ -254,6 +277,26 @@ fn in_the_network_of_the_host_a_reload_opens_another_low_port() -> anyhow::Resul
     project.docker(&["kill", "--signal", "USR1", project.name()])?;
     let project = project.at("127.86.2.1:55")?;
     project.await_addresses(&name, &[&HOST_IP.to_string()])?;
+    project.stop()
+}
+
+#[test]
+fn upstreams_over_tls_have_the_authorities_of_the_image() -> anyhow::Result<()> {
+    let Some((engine, image)) = ready()? else {
+        return Ok(());
+    };
+    let files = [("Corefile", ENCRYPTED_COREFILE)];
+    let project = Project::up(&engine, &image, ENCRYPTED, &files)?;
+    project.await_healthy()?;
+    let bundle = "/etc/ssl/certs/ca-certificates.crt";
+    let count = ["busybox", "grep", "-c", "BEGIN CERTIFICATE", bundle];
+    let count: usize = project.exec(&count)?.trim().parse()?;
+    ensure!(count > 50, "{count} authorities");
+    // Without them it would not have started.
+    let without = "SSL_CERT_FILE=/nonexistent exec portolan -conf /etc/coredns/Corefile";
+    let refused = project.exec(&["sh", "-c", without]);
+    let refused = refused.err().context("it started")?.to_string();
+    ensure!(refused.contains("/nonexistent"), "{refused}");
     project.stop()
 }
 

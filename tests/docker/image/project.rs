@@ -78,15 +78,7 @@ impl Project {
 
     /// Writes a file that everybody may read.
     pub(super) fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
-        let root = self.directory.path();
-        let path = root.join(path);
-        let parent = path.parent().unwrap_or(root);
-        fs::create_dir_all(parent)?;
-        fs::write(&path, text)?;
-        for (path, mode) in [(root, 0o755), (parent, 0o755), (&path, 0o644)] {
-            fs::set_permissions::<&Path>(path, Permissions::from_mode(mode))?;
-        }
-        Ok(())
+        write_open(self.directory.path(), path, text)
     }
 
     /// Its name.
@@ -257,4 +249,20 @@ fn time_of_day(stamp: &str) -> anyhow::Result<Duration> {
     let mut next = || anyhow::Ok(parts.next().context("a part")?.parse::<f64>()?);
     let seconds = next()? * 3600.0 + next()? * 60.0 + next()?;
     Ok(Duration::from_secs_f64(seconds))
+}
+
+/// Writes a file into a directory, and lets everybody read it.
+pub(super) fn write_open(root: &Path, path: &str, text: &str) -> anyhow::Result<()> {
+    let path = root.join(path);
+    let parent = path.parent().unwrap_or(root);
+    fs::create_dir_all(parent)?;
+    fs::write(&path, text)?;
+    let above = parent
+        .ancestors()
+        .take_while(|above| above.starts_with(root));
+    for directory in above {
+        fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+    }
+    fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+    Ok(())
 }

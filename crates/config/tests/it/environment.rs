@@ -1,6 +1,9 @@
 //! The environment, variable by variable: what it sets beats the file, and an
 //! empty one is not set.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use portolan_config::Config;
 use portolan_config::ServerBlock;
 
@@ -136,6 +139,88 @@ fn the_names_of_today_beat_those_of_joyride_1() -> Result<(), String> {
         assert!(shown(&variables)?.contains(expected), "{variables:?}");
     }
     Ok(())
+}
+
+#[test]
+fn the_names_of_joyride_1_are_told_to_be_replaced() -> Result<(), String> {
+    for (name, today) in [
+        ("JOYRIDE_NXDOMAIN_ENABLED", "DNS_UNKNOWN_ACTION=nxdomain"),
+        ("JOYRIDE_ENABLE_SERF", "CLUSTER_ENABLED"),
+    ] {
+        for (value, expected) in [("true", 1), ("false", 1), ("", 0)] {
+            let warnings = load_with(FILE, &[(name, value)])?.warnings;
+            let note = format!("{name} is deprecated: use {today}");
+            let told = warnings.iter().map(ToString::to_string);
+            let told = told.filter(|warning| warning.contains(&note)).count();
+            assert_eq!(told, expected, "{name}={value}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_address_is_wanted_even_if_the_directive_is_switched_off() {
+    for (name, value) in [("HOSTIP", "nonsense"), ("HOSTIP", "192.0.2.1 nonsense")] {
+        let variables = [(name, value), ("TRAEFIK_EXTERNALS_ENABLED", "false")];
+        let text = ". {\n traefik-externals {\n directory /a\n }\n}";
+        let errors = load_with(text, &variables).expect_err("refused");
+        assert!(errors.contains("invalid HOSTIP env var"), "{errors}");
+    }
+}
+
+#[test]
+fn references_of_the_file_are_replaced_before_it_is_read() -> Result<(), String> {
+    // The last is what Joyride's own file has as a comment, and could not read.
+    for (reference, variables, expected) in [
+        ("{$DNS_UPSTREAM}", &[("DNS_UPSTREAM", "192.0.2.1")][..], 1),
+        ("{%DNS_UPSTREAM%}", &[("DNS_UPSTREAM", "192.0.2.1")], 1),
+        ("{$DNS_UPSTREAM:8.8.8.8 1.1.1.1}", &[], 2),
+    ] {
+        let text = format!(". {{\n forward . {reference}\n}}");
+        let config = load_with(&text, variables)?.config;
+        let forwards = config.blocks.first().map(|block| &block.value.forward);
+        let upstreams = forwards
+            .and_then(|all| all.first())
+            .map_or(0, |forward| forward.value.to.len());
+        assert_eq!(upstreams, expected, "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_variable_is_tested_and_documented() -> std::io::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = read(&root.join("src"), "rs")?;
+    let tests = read(&root.join("tests"), "rs")?;
+    let pages = read(&root.join("../../docs"), "md")?;
+    let is_variable = |text: &&str| {
+        let is_letter = |c: char| c.is_ascii_uppercase() || c == '_';
+        let is_long = text.len() > 4 && text.contains('_');
+        (is_long || *text == "HOSTIP") && text.chars().all(is_letter)
+    };
+    let variables: BTreeSet<&str> = sources.split('"').filter(is_variable).collect();
+    assert!(variables.len() > 25, "{variables:?}");
+    for variable in variables {
+        let literal = format!("\"{variable}\"");
+        assert!(tests.contains(&literal), "no test has {variable}");
+        let code = format!("`{variable}");
+        assert!(pages.contains(&code), "no page has {variable}");
+    }
+    Ok(())
+}
+
+/// All files of a directory, and below it, with an extension.
+fn read(directory: &Path, extension: &str) -> std::io::Result<String> {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            all.push_str(&read(&path, extension)?);
+        } else if path.extension().is_some_and(|found| found == extension) {
+            all.push_str(&std::fs::read_to_string(path)?);
+        }
+    }
+    Ok(all)
 }
 
 #[test]
