@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use portolan_proto::Flags;
@@ -255,8 +256,21 @@ fn an_expired_answer_helps_when_the_upstream_is_gone() -> anyhow::Result<()> {
 
 #[test]
 fn many_who_ask_the_same_are_one_question() -> anyhow::Result<()> {
+    // Each time with a server that does not know yet how slow its upstream is.
+    // A machine with other things to do may need half a second for 400 ms, and
+    // then a second datagram is right.
+    for _ in 0..5 {
+        if asked_by_fifty()? == 1 {
+            return Ok(());
+        }
+    }
+    bail!("asked more than once, five times over");
+}
+
+/// How often an upstream that takes 400 ms is asked what fifty clients ask.
+fn asked_by_fifty() -> anyhow::Result<usize> {
     let upstream = Upstream::start(|query| {
-        super::upstream::after(300, Reply::to(query).a([192, 0, 2, 1], 60).send())
+        super::upstream::after(400, Reply::to(query).a([192, 0, 2, 1], 60).send())
     })?;
     let server = server(&upstream, "cache")?;
     std::thread::scope(|scope| {
@@ -268,8 +282,5 @@ fn many_who_ask_the_same_are_one_question() -> anyhow::Result<()> {
             assert_eq!(rcode(&response), ResponseCode::NoError);
         }
     });
-    // After a quarter of a second a hedge may be a second one, and the look
-    // whether the question goes round a third.
-    assert!(upstream.count() <= 3, "{}", upstream.count());
-    Ok(())
+    Ok(upstream.count())
 }

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Families;
-use crate::loops::Loops;
+use crate::loops::MAX_LOOKS;
+use crate::sockets::Sockets;
 
 /// Most queries that may wait for upstreams at once, in the whole process:
 /// 10,000 by default, at some 10 kB each.
@@ -31,8 +32,10 @@ pub struct Context {
     pub(crate) in_flight: Arc<Semaphore>,
     /// How many permits there are.
     pub(crate) max_in_flight: usize,
-    /// Names that tell a forwarding loop.
-    pub(crate) loops: Loops,
+    /// One permit for each look for a forwarding loop.
+    pub(crate) looks: Arc<Semaphore>,
+    /// The sockets that wait for upstreams.
+    pub(crate) sockets: Sockets,
 }
 
 // === impl Context ===
@@ -48,7 +51,8 @@ impl Context {
             runtime: Handle::try_current().ok(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             max_in_flight: MAX_IN_FLIGHT,
-            loops: Loops::new(),
+            looks: Arc::new(Semaphore::new(MAX_LOOKS)),
+            sockets: Sockets::default(),
         }
     }
 

@@ -14,12 +14,13 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::future::Shared;
 use futures_util::future::WeakShared;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::Answer;
 use crate::Failure;
@@ -29,6 +30,10 @@ use crate::cache::Key;
 
 /// What comes of asking.
 pub(crate) type Outcome = Result<Answer, Failure>;
+
+/// How long after its beginning a question is looked into: the least that one
+/// of those who asked the same too calls for.
+pub(crate) type Joined = Option<Duration>;
 
 /// The asking of one question.
 type Asking = BoxFuture<'static, Outcome>;
@@ -55,8 +60,9 @@ struct UnderWay {
     number: u64,
     /// The asking.
     asking: WeakShared<Asking>,
-    /// Rung when somebody else asks the same.
-    joined: Arc<Notify>,
+    /// Takes how long after its beginning a question is looked into that
+    /// somebody else has asked too.
+    joined: watch::Sender<Joined>,
 }
 
 /// Takes a question off the table when its asking ends, or is given up.
@@ -73,11 +79,13 @@ struct Landing {
 
 impl Flights {
     /// Waits for what is being asked already, or asks. AD of the answer is as
-    /// the first client wanted it. `ask` is told when somebody else joins.
+    /// the first client wanted it. `ask` is told when somebody else joins;
+    /// `suspicion` is how long after the beginning that is to be looked into.
     pub(crate) async fn join<A>(
         self: &Arc<Self>,
         question: &Question,
-        ask: impl FnOnce(Arc<Notify>) -> A,
+        suspicion: impl FnOnce() -> Duration,
+        ask: impl FnOnce(watch::Receiver<Joined>) -> A,
     ) -> Outcome
     where
         A: Future<Output = Outcome> + Send + 'static,
@@ -88,7 +96,14 @@ impl Flights {
             let under_way = table.under_way.get(&key);
             match under_way.and_then(|it| it.asking.upgrade().zip(Some(&it.joined))) {
                 Some((asking, joined)) => {
-                    joined.notify_one();
+                    let suspicion = suspicion();
+                    joined.send_if_modified(|least| {
+                        let is_less = least.is_none_or(|least| suspicion < least);
+                        if is_less {
+                            *least = Some(suspicion);
+                        }
+                        is_less
+                    });
                     asking
                 }
                 None => table.begin(self, key, ask),
@@ -119,7 +134,7 @@ impl Table {
         &mut self,
         flights: &Arc<Flights>,
         key: Box<[u8]>,
-        ask: impl FnOnce(Arc<Notify>) -> A,
+        ask: impl FnOnce(watch::Receiver<Joined>) -> A,
     ) -> Shared<Asking>
     where
         A: Future<Output = Outcome> + Send + 'static,
@@ -131,8 +146,8 @@ impl Table {
             key: key.clone(),
             number,
         };
-        let joined = Arc::new(Notify::new());
-        let ask = ask(Arc::clone(&joined));
+        let (joined, told) = watch::channel(None);
+        let ask = ask(told);
         let asking = async move {
             let _landing = landing;
             ask.await
@@ -182,8 +197,8 @@ mod tests {
         let flights = Arc::new(Flights::default());
         let (done, waiting) = oneshot::channel();
         let question = question("a.example");
-        let first = flights.join(&question, |_| async { waiting.await.unwrap() });
-        let second = flights.join(&question, |_| async { panic!("asked twice") });
+        let first = flights.join(&question, unused, |_| async { waiting.await.unwrap() });
+        let second = flights.join(&question, unused, |_| async { panic!("asked twice") });
         let answer = async { done.send(failure("heard")).unwrap() };
         let (first, second, ()) = tokio::join!(first, second, answer);
         assert_eq!(first.unwrap_err().message, "heard");
@@ -192,13 +207,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_least_that_somebody_calls_for_is_told() {
+        let flights = Arc::new(Flights::default());
+        let (done, waiting) = oneshot::channel();
+        let question = question("a.example");
+        let (tell, mut told) = oneshot::channel();
+        let first = flights.join(&question, unused, |joined| {
+            tell.send(joined).unwrap();
+            async { waiting.await.unwrap() }
+        });
+        let mut first = Box::pin(first);
+        assert!((&mut first).now_or_never().is_none());
+        let told = told.try_recv().unwrap();
+        assert_eq!(*told.borrow(), None);
+        for (seconds, least) in [(3, 3), (1, 1), (2, 1)] {
+            let suspicion = || Duration::from_secs(seconds);
+            let joined = flights.join(&question, suspicion, |_| std::future::pending());
+            assert!(joined.now_or_never().is_none());
+            assert_eq!(*told.borrow(), Some(Duration::from_secs(least)));
+        }
+        done.send(failure("heard")).unwrap();
+        first.await.unwrap_err();
+    }
+
+    #[tokio::test]
     async fn the_first_to_wait_may_leave() {
         let flights = Arc::new(Flights::default());
         let (done, waiting) = oneshot::channel();
         let question = question("a.example");
-        let mut first = Box::pin(flights.join(&question, |_| async { waiting.await.unwrap() }));
+        let mut first =
+            Box::pin(flights.join(&question, unused, |_| async { waiting.await.unwrap() }));
         assert!((&mut first).now_or_never().is_none());
-        let second = flights.join(&question, |_| async { panic!("asked twice") });
+        let second = flights.join(&question, unused, |_| async { panic!("asked twice") });
         let leave = async {
             drop(first);
             done.send(failure("heard")).unwrap();
@@ -211,11 +251,11 @@ mod tests {
     async fn what_everybody_has_left_is_asked_anew() {
         let flights = Arc::new(Flights::default());
         let question = question("a.example");
-        let first = flights.join(&question, |_| std::future::pending());
+        let first = flights.join(&question, unused, |_| std::future::pending());
         assert!(first.now_or_never().is_none());
         assert_eq!(flights.lock().under_way.len(), 0);
         let second = flights
-            .join(&question, |_| async { failure("heard") })
+            .join(&question, unused, |_| async { failure("heard") })
             .await;
         assert_eq!(second.unwrap_err().message, "heard");
     }
@@ -241,6 +281,11 @@ mod tests {
         keys.dedup();
         assert_eq!(keys.len(), count);
         assert_eq!(key(&question("A.Example")), key(&base));
+    }
+
+    /// For those that nobody listens to.
+    fn unused() -> Duration {
+        Duration::ZERO
     }
 
     /// A question for an address.

@@ -14,6 +14,7 @@ use portolan_proto::Section;
 use tokio::time::Instant;
 
 use crate::Question;
+use crate::sockets::Sockets;
 use crate::udp;
 use crate::udp::Link;
 use crate::udp::Manner;
@@ -65,9 +66,10 @@ async fn ask(server: SocketAddr, name: &Name) -> Result<Vec<IpAddr>, String> {
         edns: true,
         exact: false,
     };
+    let sockets = Sockets::default();
     let (v4, v6) = tokio::join!(
-        udp::exchange(link, &v4, manner, deadline),
-        udp::exchange(link, &v6, manner, deadline),
+        udp::exchange(link, &v4, manner, &sockets, deadline),
+        udp::exchange(link, &v6, manner, &sockets, deadline),
     );
     match (v4, v6) {
         (Err(error), Err(_)) => Err(error.to_string()),

@@ -5,9 +5,18 @@
 //! to bring. So do many clients with one question. To tell the one from the
 //! other, a name nobody can guess, just below the one in question, is asked
 //! for; if that comes back too, there is a loop.
+//!
+//! That is a query more to the upstreams, so it waits for a while that
+//! depends on who asks: nobody but this server sends from its own sockets,
+//! few ask what they are just being asked, and of all others most are clients.
+//!
+//! The names are those of one resolver: a block that forwards to another
+//! block of the same server does not go round.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -18,10 +27,15 @@ use portolan_proto::MAX_NAME;
 use portolan_proto::Name;
 use portolan_proto::Qname;
 use tokio::sync::Notify;
-use tokio::sync::Semaphore;
 
-/// How long a question is asked before its coming back is looked into.
+/// How long a question is asked before it is looked into that an upstream
+/// asks the same.
 pub(crate) const SUSPICIOUS: Duration = Duration::from_millis(250);
+
+/// How long before it is looked into that anybody asks the same: a loop
+/// through a server with many addresses looks like that. Few answers take as
+/// long, and there is enough time left for the name to come back.
+pub(crate) const UNSUSPICIOUS: Duration = Duration::from_millis(1500);
 
 /// How long the name that nobody can guess may be on its way: about as long
 /// as the question itself still has.
@@ -31,15 +45,22 @@ pub(crate) const RETURN: Duration = Duration::from_millis(2500);
 pub(crate) const OTHERS: Duration = Duration::from_millis(1000);
 
 /// Most questions that are looked into at once, in the whole process.
-const MAX_LOOKS: usize = 16;
+pub(crate) const MAX_LOOKS: usize = 16;
 
 /// The names that were sent out and should not come back. Cloning shares them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Loops {
     /// The names.
     sent: Arc<Mutex<Sent>>,
-    /// One permit for each look.
-    pub(crate) looks: Arc<Semaphore>,
+}
+
+/// Who asks, as far as that tells a question that has gone round.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// Where the query came from.
+    pub client: SocketAddr,
+    /// The address it was sent to.
+    pub local: IpAddr,
 }
 
 /// By name in wire form, who waits for it.
@@ -58,14 +79,6 @@ pub(crate) struct Marker {
 // === impl Loops ===
 
 impl Loops {
-    /// None yet.
-    pub(crate) fn new() -> Self {
-        Self {
-            sent: Arc::default(),
-            looks: Arc::new(Semaphore::new(MAX_LOOKS)),
-        }
-    }
-
     /// Makes up a name just below another, or beside it where that is too
     /// long, and waits for it.
     pub(crate) fn mark(&self, qname: &Qname, chance: u128) -> Option<Marker> {
@@ -93,6 +106,17 @@ impl Loops {
     /// The names.
     fn lock(&self) -> MutexGuard<'_, Sent> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Asker ===
+
+impl Asker {
+    /// Where it asks from, if that is not where it asks: what runs on this
+    /// host has one address with this server, and is mostly a client.
+    pub(crate) fn elsewhere(&self) -> Option<IpAddr> {
+        let client = self.client.ip().to_canonical();
+        (client != self.local.to_canonical()).then_some(client)
     }
 }
 
@@ -125,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_name_is_known_for_as_long_as_its_marker_lives() {
-        let loops = Loops::new();
+        let loops = Loops::default();
         let marker = loops.mark(&qname("app.example.org"), 7).unwrap();
         assert_eq!(
             marker.name.to_string(),

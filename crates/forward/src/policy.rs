@@ -10,8 +10,12 @@ use std::time::Duration;
 use rand::Rng;
 use rand::seq::SliceRandom as _;
 
-/// Most times one query is sent to one upstream (RFC 9520 §3.1: three).
+/// Most times one query is sent to one upstream on one transport
+/// (RFC 9520 §3.1: three).
 pub(crate) const MAX_SENDS: usize = 3;
+
+/// Times the upstreams are gone through: once more than that, over TCP.
+const ROUNDS: usize = MAX_SENDS + 1;
 
 /// Order in which upstreams are asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,7 +129,7 @@ impl Policy {
 
 impl Plan {
     /// Plans a query. `max_failures` is the setting: 0 is no bound but
-    /// [`MAX_SENDS`]; `None` is twice the number of upstreams, where slow
+    /// [`ROUNDS`]; `None` is twice the number of upstreams, where slow
     /// attempts do not count: under loss, the next datagram may be the one
     /// that arrives. If all upstreams are down, each is tried once: one of
     /// them may be back.
@@ -147,7 +151,7 @@ impl Plan {
         let counts_slow = all_down || max_failures.is_some();
         let max_failures = match max_failures {
             None => 2 * count,
-            Some(0) => MAX_SENDS * count,
+            Some(0) => ROUNDS * count,
             Some(bound) => bound,
         };
         Self {
@@ -176,7 +180,7 @@ impl Plan {
             return None;
         }
         let count = self.order.len();
-        while self.cursor < MAX_SENDS * count {
+        while self.cursor < ROUNDS * count {
             let round = self.cursor / count;
             let upstream = *self.order.get(self.cursor % count)?;
             self.cursor += 1;
@@ -215,31 +219,47 @@ impl Plan {
 }
 
 /// How long to wait for an upstream before the next one is asked too: twice
-/// its smoothed round trip, 40 to 250 ms, and twice that in the last round.
+/// its smoothed round trip, 50 to 250 ms, and twice that in the last rounds.
+/// Where the next one has been asked before (`is_repeat`), what is slow there
+/// will not be faster for it: up to 1 s.
 ///
 /// Where that has led to many queries more (`is_sparing`), it is as long as
 /// an answer takes that is not out of the ordinary (RFC 6298 §2.3), 100 ms to
 /// 1 s.
-pub(crate) fn patience(round_trip: Option<RoundTrip>, round: u32, is_sparing: bool) -> Duration {
+pub(crate) fn patience(
+    round_trip: Option<RoundTrip>,
+    round: u32,
+    is_repeat: bool,
+    is_sparing: bool,
+) -> Duration {
+    let most = if is_repeat { MAX_REPEAT } else { MAX_PATIENCE };
     let base = match round_trip {
+        None if is_repeat => UNKNOWN_REPEAT,
         None => MAX_PATIENCE,
         Some(known) if is_sparing => {
             (known.smoothed + 4 * known.variation).clamp(MIN_SPARING, MAX_SPARING)
         }
-        Some(known) => (2 * known.smoothed).clamp(MIN_PATIENCE, MAX_PATIENCE),
+        Some(known) => (2 * known.smoothed).clamp(MIN_PATIENCE, most),
     };
     if round < LAST_ROUND { base } else { 2 * base }
 }
 
-/// The round after which a query is not sent again.
+/// The round from which on there is no hurry.
 const LAST_ROUND: u32 = 2;
 
 /// Least patience: what a client does not notice.
-const MIN_PATIENCE: Duration = Duration::from_millis(40);
+const MIN_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Most patience before the last round, and that with an upstream that has
 /// never answered.
 const MAX_PATIENCE: Duration = Duration::from_millis(250);
+
+/// Most patience before a query is repeated.
+const MAX_REPEAT: Duration = Duration::from_secs(1);
+
+/// Patience before a query is repeated to an upstream that has never
+/// answered: one second (RFC 6298 §2.1) would leave too few attempts.
+const UNKNOWN_REPEAT: Duration = Duration::from_millis(500);
 
 /// Least patience when queries are to be spared.
 const MIN_SPARING: Duration = Duration::from_millis(100);
@@ -321,8 +341,8 @@ mod tests {
             (None, 4),
             (Some(1), 1),
             (Some(3), 3),
-            (Some(0), 6),
-            (Some(99), 6),
+            (Some(0), 8),
+            (Some(99), 8),
         ] {
             let mut plan = plan(Policy::Sequential, &[Good, Good], 0, setting);
             assert_eq!(all_failing(&mut plan).len(), expected, "{setting:?}");
@@ -331,7 +351,7 @@ mod tests {
 
     #[test]
     fn slow_attempts_count_where_a_number_is_set() {
-        for (setting, expected) in [(None, 6), (Some(1), 1), (Some(3), 3), (Some(0), 6)] {
+        for (setting, expected) in [(None, 8), (Some(1), 1), (Some(3), 3), (Some(0), 8)] {
             let mut plan = plan(Policy::Sequential, &[Good, Good], 0, setting);
             let mut sent = 0;
             while plan.next().is_some() {
@@ -375,7 +395,7 @@ mod tests {
                     latencies.push(now + Duration::from_millis(1));
                     break;
                 }
-                now += patience(Some(known(1, 0)), attempt.round, true);
+                now += patience(Some(known(1, 0)), attempt.round, true, true);
                 plan.slow();
             }
         }
@@ -405,7 +425,7 @@ mod tests {
         let mut plan = plan(Policy::Sequential, &[Good, Good], 0, None);
         let first = plan.next().unwrap();
         plan.settle(first.upstream);
-        assert_eq!(all_failing(&mut plan), [1, 1, 1]);
+        assert_eq!(all_failing(&mut plan), [1, 1, 1, 1]);
     }
 
     #[test]
@@ -459,23 +479,26 @@ mod tests {
 
     #[test]
     fn patience_follows_the_round_trip_within_bounds() {
-        for (round_trip, round, is_sparing, expected) in [
-            (None, 0, false, 250),
-            (Some((1, 0)), 0, false, 40),
-            (Some((40, 100)), 0, false, 80),
-            (Some((3000, 0)), 0, false, 250),
-            (Some((1, 0)), 1, false, 40),
-            (Some((1, 0)), 2, false, 80),
-            (None, 0, true, 250),
-            (Some((1, 0)), 0, true, 100),
-            (Some((30, 50)), 0, true, 230),
-            (Some((900, 100)), 0, true, 1000),
+        for (round_trip, round, is_repeat, is_sparing, expected) in [
+            (None, 0, false, false, 250),
+            (Some((1, 0)), 0, false, false, 50),
+            (Some((40, 100)), 0, false, false, 80),
+            (Some((3000, 0)), 0, false, false, 250),
+            (Some((1, 0)), 1, true, false, 50),
+            (Some((1, 0)), 2, true, false, 100),
+            (None, 0, true, false, 500),
+            (Some((300, 0)), 0, true, false, 600),
+            (Some((3000, 0)), 0, true, false, 1000),
+            (None, 0, false, true, 250),
+            (Some((1, 0)), 0, false, true, 100),
+            (Some((30, 50)), 0, false, true, 230),
+            (Some((900, 100)), 0, true, true, 1000),
         ] {
             let round_trip = round_trip.map(|(smoothed, variation)| known(smoothed, variation));
             assert_eq!(
-                patience(round_trip, round, is_sparing).as_millis(),
+                patience(round_trip, round, is_repeat, is_sparing).as_millis(),
                 expected,
-                "{round_trip:?} {round} {is_sparing}"
+                "{round_trip:?} {round} {is_repeat} {is_sparing}"
             );
         }
     }

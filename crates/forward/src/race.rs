@@ -18,8 +18,11 @@ use tokio::time::Instant;
 use crate::Context;
 use crate::Failure;
 use crate::Question;
+use crate::Transport;
 use crate::error::ExchangeError;
 use crate::hedge::Hedging;
+use crate::policy::Attempt;
+use crate::policy::MAX_SENDS;
 use crate::policy::Plan;
 use crate::policy::patience;
 use crate::upstream::Upstream;
@@ -82,21 +85,21 @@ impl Race<'_> {
         let mut begun = 0;
         loop {
             if newest.is_none()
-                && let Some(attempt) = plan.next()
-                && let Some(upstream) = self.upstreams.get(attempt.upstream)
+                && let Some((attempt, upstream, transport)) = self.next(&mut plan)
             {
                 let now = Instant::now();
-                let round_trip = upstream.round_trip(self.question);
                 begun += 1;
-                let mut wait = patience(round_trip, attempt.round, is_sparing);
-                if begun >= asked_once && upstream.is_reliable(self.question) {
+                let is_repeat = begun >= asked_once;
+                let round_trip = upstream.round_trip(transport);
+                let mut wait = patience(round_trip, attempt.round, is_repeat, is_sparing);
+                if is_repeat && transport == Transport::Tcp {
                     wait = wait.max(REPEAT);
                 }
                 newest = Some((begun, upstream, (now + wait).min(deadline)));
                 let until = (now + self.read_timeout).min(deadline);
                 let (asked, question) = (Arc::clone(upstream), self.question.clone());
                 running.push(Box::pin(async move {
-                    let result = asked.ask(&question, until).await;
+                    let result = asked.ask(&question, transport, until).await;
                     (begun, attempt.upstream, result)
                 }));
             }
@@ -138,6 +141,22 @@ impl Race<'_> {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// The next attempt, whom it asks and how. When as much as may be was sent
+    /// over UDP, TCP is what is left to try.
+    fn next(&self, plan: &mut Plan) -> Option<(Attempt, &Arc<Upstream>, Transport)> {
+        loop {
+            let attempt = plan.next()?;
+            let upstream = self.upstreams.get(attempt.upstream)?;
+            let transport = upstream.transport(self.question);
+            if usize::try_from(attempt.round).is_ok_and(|round| round < MAX_SENDS) {
+                return Some((attempt, upstream, transport));
+            }
+            if transport == Transport::Udp {
+                return Some((attempt, upstream, Transport::Tcp));
             }
         }
     }

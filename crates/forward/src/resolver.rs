@@ -12,9 +12,10 @@ use portolan_proto::Name;
 use portolan_proto::Qname;
 use portolan_proto::Rcode;
 use portolan_proto::Rtype;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::Answer;
+use crate::Asker;
 use crate::Cache;
 use crate::Context;
 use crate::Failure;
@@ -26,8 +27,11 @@ use crate::cache::Entry;
 use crate::cache::Kind;
 use crate::cache::Lookup;
 use crate::flight::Flights;
+use crate::flight::Joined;
 use crate::flight::Outcome;
+use crate::loops::Loops;
 use crate::loops::SUSPICIOUS;
+use crate::loops::UNSUSPICIOUS;
 use crate::race::Reply;
 use crate::special;
 
@@ -56,6 +60,8 @@ struct Inner {
     context: Context,
     /// What is being asked.
     flights: Arc<Flights>,
+    /// Names that tell a forwarding loop.
+    loops: Loops,
 }
 
 /// A refresh at work. One that is broken off, as a reload does it, leaves the
@@ -81,6 +87,7 @@ impl Resolver {
                 stanzas,
                 context: context.clone(),
                 flights: Arc::default(),
+                loops: Loops::default(),
             }),
         }
     }
@@ -136,23 +143,23 @@ impl Resolver {
     ///
     /// [`Failure`] if nobody gave an answer, or too many queries are waiting
     /// for one.
-    pub async fn resolve(&self, question: Question) -> Result<Answer, Failure> {
+    pub async fn resolve(&self, question: Question, asker: Asker) -> Result<Answer, Failure> {
         // A zone is not one message (RFC 5936 §2.2), and not for passing on.
         if matches!(question.qtype, Rtype::AXFR | Rtype::IXFR) {
             return Err(Failure::transfer());
         }
-        if self.inner.context.loops.has_returned(&question.qname) {
+        if self.inner.loops.has_returned(&question.qname) {
             return Err(Failure::looped());
         }
         if let Some(answer) = self.inner.special(&question) {
             return Ok(answer);
         }
         let Some(cache) = &self.inner.cache else {
-            return self.inner.fetch(&question).await;
+            return self.inner.fetch(&question, Some(asker)).await;
         };
         cache.missed(&question);
         let Some(entry) = cache.stale(&question, clock()) else {
-            return self.inner.fetch(&question).await;
+            return self.inner.fetch(&question, Some(asker)).await;
         };
         // The attempt goes on when the wait is over: its answer is for the
         // next client.
@@ -160,7 +167,7 @@ impl Resolver {
         let asked = question.clone();
         let kept = Arc::clone(&entry);
         let attempt = self.inner.context.tracker.spawn(async move {
-            let result = inner.fetch(&asked).await;
+            let result = inner.fetch(&asked, Some(asker)).await;
             kept.end_refresh(is_good(&result), clock(), inner.recheck());
             result
         });
@@ -224,14 +231,14 @@ impl Inner {
     /// Asks upstreams anew what an entry says. Says whether they had an
     /// answer.
     async fn refresh(self: &Arc<Self>, mut question: Question) -> bool {
-        let mut result = self.fetch(&question).await;
+        let mut result = self.fetch(&question, None).await;
         let truncated = result
             .as_ref()
             .is_ok_and(|answer| answer.message.flags().has(Flags::TRUNCATED));
         // Nobody is there to ask again over TCP.
         if truncated && question.transport == Transport::Udp {
             question.transport = Transport::Tcp;
-            result = self.fetch(&question).await;
+            result = self.fetch(&question, None).await;
         }
         if let Err(failure) = &result {
             tracing::debug!(plugin = "cache", %failure, "refresh failed");
@@ -260,20 +267,40 @@ impl Inner {
     }
 
     /// Asks upstreams and keeps what comes of it, once for all who ask the
-    /// same at the same time.
-    async fn fetch(self: &Arc<Self>, question: &Question) -> Outcome {
+    /// same at the same time. Without an asker, nobody waits for it.
+    async fn fetch(self: &Arc<Self>, question: &Question, asker: Option<Asker>) -> Outcome {
         let (inner, asked) = (Arc::clone(self), question.clone());
-        let ask = |joined: Arc<Notify>| async move { inner.ask_and_keep(&asked, &joined).await };
-        let mut result = self.flights.join(question, ask).await;
+        let ask = |joined| async move { inner.ask_and_keep(&asked, joined).await };
+        let suspicion = || self.suspicion(question, asker);
+        let mut result = self.flights.join(question, suspicion, ask).await;
         if let Ok(answer) = &mut result {
             answer.authentic_data = authentic_data(question, &answer.message);
         }
         result
     }
 
-    /// Asks upstreams and keeps what comes of it. `joined` rings when the
+    /// How long a question that is asked again is asked before that is looked
+    /// into.
+    fn suspicion(&self, question: &Question, asker: Option<Asker>) -> Duration {
+        let Some(asker) = asker else {
+            return UNSUSPICIOUS;
+        };
+        if self.context.sockets.contains(asker.client) {
+            return Duration::ZERO;
+        }
+        let is_upstream = |address| {
+            let stanza = self.claimant(&question.qname, 0);
+            stanza.is_some_and(|(_, stanza)| stanza.asks(address))
+        };
+        match asker.elsewhere() {
+            Some(address) if is_upstream(address) => SUSPICIOUS,
+            _ => UNSUSPICIOUS,
+        }
+    }
+
+    /// Asks upstreams and keeps what comes of it. `joined` tells when the
     /// same is asked again meanwhile.
-    async fn ask_and_keep(&self, question: &Question, joined: &Notify) -> Outcome {
+    async fn ask_and_keep(&self, question: &Question, joined: watch::Receiver<Joined>) -> Outcome {
         let mut result = tokio::select! {
             biased;
             result = self.ask(question) => result,
@@ -299,13 +326,11 @@ impl Inner {
 
     /// Ends when a question that takes long and was asked again has proved to
     /// go round, and only then.
-    async fn goes_round(&self, question: &Question, joined: &Notify) {
-        tokio::time::sleep(SUSPICIOUS).await;
-        joined.notified().await;
-        let loops = &self.context.loops;
-        if let Ok(_look) = loops.looks.try_acquire()
+    async fn goes_round(&self, question: &Question, joined: watch::Receiver<Joined>) {
+        is_suspicious(joined).await;
+        if let Ok(_look) = self.context.looks.try_acquire()
             && let Some((_, stanza)) = self.claimant(&question.qname, 0)
-            && stanza.goes_round(question, loops).await
+            && stanza.goes_round(question, &self.loops).await
         {
             return;
         }
@@ -340,6 +365,25 @@ impl Inner {
 impl Drop for Refreshing {
     fn drop(&mut self) {
         self.entry.end_refresh(self.success, clock(), self.recheck);
+    }
+}
+
+/// Ends when a question has been asked for as long as one of those who ask it
+/// too calls for.
+async fn is_suspicious(mut joined: watch::Receiver<Joined>) {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let due = *joined.borrow_and_update();
+        let waited = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(begun + due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = waited => return,
+            Ok(()) = joined.changed() => {}
+        }
     }
 }
 

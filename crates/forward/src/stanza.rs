@@ -202,6 +202,14 @@ impl Forward {
             .collect()
     }
 
+    /// Whether an address is that of an upstream.
+    pub(crate) fn asks(&self, address: IpAddr) -> bool {
+        let upstreams = self.upstreams.load();
+        upstreams
+            .iter()
+            .any(|upstream| upstream.target().addr.ip().to_canonical() == address)
+    }
+
     /// Asks the upstreams.
     pub(crate) async fn exchange(&self, question: &Question) -> Result<Exchange, Failure> {
         let _slot = self.slot()?;

@@ -24,6 +24,7 @@ use crate::error::ExchangeError;
 use crate::error::Step;
 use crate::question::Padding;
 use crate::question::response_body;
+use crate::sockets::Sockets;
 
 /// UDP payload that is offered to upstreams, in octets: what passes any path
 /// without fragments (RFC 9715 §3).
@@ -69,6 +70,7 @@ pub(crate) async fn exchange(
     link: Link,
     question: &Question,
     manner: Manner,
+    sockets: &Sockets,
     deadline: Instant,
 ) -> Result<Message, ExchangeError> {
     let Manner { edns, exact } = manner;
@@ -84,7 +86,7 @@ pub(crate) async fn exchange(
         }
         (edns && question.is_header_error(datagram, id)).then_some(Err(Cause::NoEdns))
     };
-    let (received, local) = transact(link, query, deadline, read).await?;
+    let (received, local) = transact(link, query, sockets, deadline, read).await?;
     let cause = match received {
         Ok(message) if edns && lacks_edns(&message) => Cause::NoEdns,
         Ok(message) => return Ok(message),
@@ -109,13 +111,16 @@ pub(crate) fn lacks_edns(message: &Message) -> bool {
 pub(crate) async fn probe(
     link: Link,
     question: &Question,
+    sockets: &Sockets,
     deadline: Instant,
 ) -> Result<(), ExchangeError> {
     let id = rand::random();
     let mut query = Vec::with_capacity(RECEIVE);
     question.write_query(&mut query, id, None, Padding::None);
     let read = |datagram: &mut Vec<u8>| response_body(datagram, id).map(|_| ());
-    transact(link, query, deadline, read).await.map(|_| ())
+    transact(link, query, sockets, deadline, read)
+        .await
+        .map(|_| ())
 }
 
 /// Sends a query, then hands each datagram to `read` until it makes something
@@ -123,6 +128,7 @@ pub(crate) async fn probe(
 async fn transact<T>(
     link: Link,
     mut buffer: Vec<u8>,
+    sockets: &Sockets,
     deadline: Instant,
     mut read: impl FnMut(&mut Vec<u8>) -> Option<T>,
 ) -> Result<(T, Option<SocketAddr>), ExchangeError> {
@@ -137,6 +143,7 @@ async fn transact<T>(
         .await
         .map_err(|error| fail(Step::Dial, None, error.into()))?;
     let local = socket.local_addr().ok();
+    let _noted = local.map(|local| sockets.note(local));
     socket
         .send(&buffer)
         .await

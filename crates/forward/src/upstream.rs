@@ -39,6 +39,7 @@ use crate::measured::Measured;
 use crate::metrics::UpstreamMetrics;
 use crate::policy::Candidate;
 use crate::policy::RoundTrip;
+use crate::sockets::Sockets;
 use crate::stream::Exchanged;
 use crate::stream::Streamed;
 use crate::target::Proof;
@@ -113,6 +114,8 @@ pub(crate) struct Settings {
     interval: Duration,
     /// What a probe asks.
     probe: Question,
+    /// The sockets that wait for upstreams.
+    sockets: Sockets,
     /// Where probing runs.
     tracker: TaskTracker,
     /// Ends probing.
@@ -151,21 +154,18 @@ impl Upstream {
         &self.label
     }
 
-    /// Its smoothed round trip on the transport that a question takes.
-    pub(crate) fn round_trip(&self, question: &Question) -> Option<RoundTrip> {
-        self.round_trips[self.transport(question) as usize].known()
-    }
-
-    /// Whether a question goes over a connection, where nothing gets lost.
-    pub(crate) fn is_reliable(&self, question: &Question) -> bool {
-        self.transport(question) == Transport::Tcp
+    /// Its smoothed round trip on a transport.
+    pub(crate) fn round_trip(&self, transport: Transport) -> Option<RoundTrip> {
+        self.round_trips[transport as usize].known()
     }
 
     /// What a plan goes by.
     pub(crate) fn candidate(&self, question: &Question, now: Instant) -> Candidate {
         Candidate {
             standing: self.health().standing(now.into_std()),
-            round_trip: self.round_trip(question).map(|known| known.smoothed),
+            round_trip: self
+                .round_trip(self.transport(question))
+                .map(|known| known.smoothed),
         }
     }
 
@@ -176,19 +176,21 @@ impl Upstream {
     }
 
     /// Asks a question and waits for its answer until `deadline`. What comes
-    /// of it counts for health.
+    /// of it counts for health, but for a failure on a transport that is not
+    /// the question's: not everybody has TCP.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         question: &Question,
+        transport: Transport,
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
         let started = Instant::now();
         self.metrics.sent();
-        let result = self.exchange(question, deadline).await;
+        let result = self.exchange(question, transport, deadline).await;
         let taken = started.elapsed();
         match &result {
             Ok(message) => {
-                self.round_trips[self.transport(question) as usize].add(taken);
+                self.round_trips[transport as usize].add(taken);
                 self.metrics.answered(message.rcode(), taken);
                 self.answered();
                 self.is_lack_told.store(false, Ordering::Relaxed);
@@ -197,7 +199,9 @@ impl Upstream {
             Err(error) if error.is_local() => self.tell_lack(error),
             Err(error) => {
                 tracing::debug!(plugin = "forward", to = %self.label, %error, "exchange failed");
-                self.failed();
+                if transport == self.transport(question) {
+                    self.failed();
+                }
             }
         }
         result
@@ -206,7 +210,8 @@ impl Upstream {
     /// Asks whether it has anything to say to a question, until `deadline`.
     /// That does not count for health.
     pub(crate) async fn responds(&self, question: &Question, deadline: Instant) -> bool {
-        self.exchange(question, deadline).await.is_ok()
+        let transport = self.transport(question);
+        self.exchange(question, transport, deadline).await.is_ok()
     }
 
     /// Takes in that it asks this server what it is asked. Logged once in a
@@ -238,13 +243,14 @@ impl Upstream {
         self.tell(change);
     }
 
-    /// Exchanges on the transport that settings and client ask for.
+    /// Exchanges on a transport.
     async fn exchange(
         &self,
         question: &Question,
+        transport: Transport,
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
-        let (mut message, network) = match self.transport(question) {
+        let (mut message, network) = match transport {
             Transport::Udp => (self.over_udp(question, deadline).await?, "udp"),
             Transport::Tcp => (self.over_connection(question, deadline).await?, "tcp"),
         };
@@ -265,8 +271,8 @@ impl Upstream {
         Ok(message)
     }
 
-    /// The transport a question takes.
-    fn transport(&self, question: &Question) -> Transport {
+    /// The transport that settings and client ask for.
+    pub(crate) fn transport(&self, question: &Question) -> Transport {
         // What is encrypted goes over connections, and nothing else ever does.
         if self.settings.force_tcp || self.target.protection != Protection::None {
             Transport::Tcp
@@ -294,7 +300,13 @@ impl Upstream {
         };
         let exchange = |edns| {
             let manner = Manner { edns, exact };
-            udp::exchange(self.link(), question, manner, deadline)
+            udp::exchange(
+                self.link(),
+                question,
+                manner,
+                &self.settings.sockets,
+                deadline,
+            )
         };
         let edns = !self.lacks_edns.is_known(now);
         let message = match exchange(edns).await {
@@ -346,7 +358,9 @@ impl Upstream {
         let question = &self.settings.probe;
         let result = match self.transport(question) {
             Transport::Tcp => self.connections.probe(question, deadline).await,
-            Transport::Udp => udp::probe(self.link(), question, deadline).await,
+            Transport::Udp => {
+                udp::probe(self.link(), question, &self.settings.sockets, deadline).await
+            }
         };
         if let Err(error) = &result {
             // A lack of descriptors here proves nothing there.
@@ -474,6 +488,7 @@ impl Settings {
             max_fails: config.max_fails,
             interval: config.health_check.interval,
             probe,
+            sockets: context.sockets.clone(),
             tracker: context.tracker.clone(),
             token,
         }

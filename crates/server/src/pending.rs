@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use portolan_forward::Answer;
+use portolan_forward::Asker;
 use portolan_forward::Failure;
 use portolan_forward::Question;
 use portolan_proto::Name;
@@ -82,7 +83,7 @@ impl Pending {
                 let question = self.question(&query);
                 match resolver.cached(&question, self.received_at) {
                     Some(answer) => Ok(answer),
-                    None => resolver.resolve(question).await,
+                    None => resolver.resolve(question, self.asker()).await,
                 }
             }
             None => return,
@@ -100,6 +101,14 @@ impl Pending {
     /// Who asks.
     pub(crate) fn client(&self) -> IpAddr {
         self.client.ip()
+    }
+
+    /// Who asks, and where.
+    fn asker(&self) -> Asker {
+        Asker {
+            client: self.client,
+            local: self.local.ip(),
+        }
     }
 
     /// Refuses to wait: too many queries do.

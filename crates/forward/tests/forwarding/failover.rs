@@ -22,6 +22,7 @@ use portolan_testkit::upstream::FakeUpstream;
 use portolan_testkit::upstream::Reply;
 use tokio::time::Instant;
 
+use crate::support::CLIENT;
 use crate::support::Setup;
 use crate::support::config;
 use crate::support::context;
@@ -246,7 +247,7 @@ async fn attempts_end_at_max_connect_attempts() {
     for upstream in upstreams {
         upstream.stop().await;
     }
-    for (setting, expected) in [(None, 6.0), (Some(1), 1.0), (Some(4), 4.0), (Some(0), 9.0)] {
+    for (setting, expected) in [(None, 6.0), (Some(1), 1.0), (Some(4), 4.0), (Some(0), 12.0)] {
         let setup = Setup::new(&[], |config| {
             config.upstreams = addrs.iter().copied().map(UpstreamConfig::Addr).collect();
             config.max_connect_attempts = setting;
@@ -492,9 +493,9 @@ async fn the_process_has_a_bound_too() {
     let (_, second) = tokio::join!(
         tokio::time::timeout(
             Duration::from_millis(50),
-            resolver.resolve(question("a.example"))
+            resolver.resolve(question("a.example"), CLIENT)
         ),
-        resolver.resolve(question("b.example")),
+        resolver.resolve(question("b.example"), CLIENT),
     );
     let failure = second.unwrap_err();
     assert_eq!(failure.rcode, Rcode::REFUSED);

@@ -1,8 +1,12 @@
 //! What the tests of forwarding share.
 
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use portolan_forward::Answer;
+use portolan_forward::Asker;
 use portolan_forward::Cache;
 use portolan_forward::CacheConfig;
 use portolan_forward::CacheLabels;
@@ -20,6 +24,12 @@ use prometheus::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// A client that is nobody else.
+pub(crate) const CLIENT: Asker = Asker {
+    client: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 99)), 4000),
+    local: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+};
 
 /// A resolver and what it runs in.
 pub(crate) struct Setup {
@@ -59,7 +69,7 @@ impl Setup {
     ) -> Result<Answer, portolan_forward::Failure> {
         match self.resolver.cached(question, Instant::now().into_std()) {
             Some(answer) => Ok(answer),
-            None => self.resolver.resolve(question.clone()).await,
+            None => self.resolver.resolve(question.clone(), CLIENT).await,
         }
     }
 
