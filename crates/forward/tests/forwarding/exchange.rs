@@ -82,7 +82,8 @@ async fn source_ports_and_ids_are_fresh_for_each_query() {
     let queries = upstream.queries();
     let ports: HashSet<u16> = queries.iter().map(|query| query.source.port()).collect();
     let ids: HashSet<u16> = queries.iter().map(|query| query.id).collect();
-    assert_eq!(queries.len(), 400);
+    // A busy machine may be slow enough for one that is repeated.
+    assert!(queries.len() >= 400);
     assert!(ports.len() >= 390, "{} ports", ports.len());
     assert!(ids.len() >= 390, "{} ids", ids.len());
 }
