@@ -1,8 +1,10 @@
-//! What a lookup, a change and a name cost, at four sizes of the table.
+//! What a look-up, a change, a build and a name cost, at four sizes of the
+//! table.
 //!
 //! Plain and quick: the best of some rounds, in one thread. Memory is the
 //! growth of the resident set while the table is filled as hosts files fill
-//! it, the rows that the builder keeps included.
+//! it, what the builder keeps included. A batch is of 32 names that are fetched
+//! together before they are looked up.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -19,6 +21,7 @@ use portolan_table::Change;
 use portolan_table::LayerId;
 use portolan_table::LayerOptions;
 use portolan_table::Lookup;
+use portolan_table::Place;
 use portolan_table::Row;
 use portolan_table::Source;
 use portolan_table::Table;
@@ -33,10 +36,12 @@ fn main() {
         "names",
         "bytes/name",
         "hit ns",
+        "batch ns",
         "miss ns",
         "wildcard ns",
         "load ns",
         "change us",
+        "build ms",
     ];
     println!("{}", columns.map(|column| format!("{column:>12}")).concat());
     // All tables are kept until the end, so that the memory of one is not
@@ -47,6 +52,7 @@ fn main() {
             f64::from(*size),
             filled.bytes_per_name,
             lookup(filled, &shuffled(*size, host), is_answer),
+            batch(filled, &shuffled(*size, host)),
             lookup(
                 filled,
                 &shuffled(*size, |number| name(&format!("no{number}.example.net"))),
@@ -59,6 +65,7 @@ fn main() {
             ),
             load(filled),
             change(filled),
+            filled.build,
         ];
         println!("{}", cells.map(|cell| format!("{cell:>12.1}")).concat());
     }
@@ -72,6 +79,8 @@ struct Filled {
     builder: Builder,
     /// Memory for each name.
     bytes_per_name: f64,
+    /// Milliseconds that the names took, published by the thousand.
+    build: f64,
 }
 
 /// Fills a table with names of one address each, and one wildcard.
@@ -81,6 +90,7 @@ fn fill(size: u32) -> Filled {
     let mut builder = Builder::new(Arc::clone(&table));
     builder.add_layer(LAYER, LayerOptions::default());
     let numbers: Vec<u32> = (0..size).collect();
+    let start = now();
     for chunk in numbers.chunks(1_000) {
         let first = chunk.first().copied().unwrap_or_default();
         builder.apply(Change {
@@ -93,6 +103,7 @@ fn fill(size: u32) -> Filled {
         });
         builder.publish();
     }
+    let build = nanoseconds(start.elapsed()) / 1e6;
     drop(numbers);
     let bytes_per_name = f64::from(resident().saturating_sub(before)) * 1024.0 / f64::from(size);
     builder.apply(Change {
@@ -105,6 +116,7 @@ fn fill(size: u32) -> Filled {
         table,
         builder,
         bytes_per_name,
+        build,
     }
 }
 
@@ -118,6 +130,28 @@ fn lookup(filled: &Filled, qnames: &[Name], is_expected: fn(&Lookup<'_>) -> bool
             assert!(is_expected(black_box(&found)));
         }
         nanoseconds(start.elapsed()) / per(LOOKUPS)
+    })
+}
+
+/// Nanoseconds of one lookup among those of a batch.
+fn batch(filled: &Filled, qnames: &[Name]) -> f64 {
+    let snapshot = filled.table.load();
+    let mut places: Vec<Place> = Vec::with_capacity(BATCH);
+    least(|| {
+        let start = now();
+        let mut count = 0;
+        for qnames in qnames.chunks(BATCH).cycle().take(LOOKUPS / BATCH) {
+            places.clear();
+            places.extend(qnames.iter().map(|qname| snapshot.place(qname.as_wire())));
+            snapshot.fetch(&places);
+            for (qname, place) in qnames.iter().zip(&places) {
+                let qname = black_box(qname.as_wire());
+                let found = snapshot.lookup_at(*place, LAYER, qname, Rtype::A);
+                assert!(is_answer(black_box(&found)));
+            }
+            count += qnames.len();
+        }
+        nanoseconds(start.elapsed()) / per(count)
     })
 }
 
@@ -238,6 +272,9 @@ const SIZES: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
 /// Lookups in one round.
 const LOOKUPS: usize = 200_000;
+
+/// Names that are looked up together.
+const BATCH: usize = 32;
 
 /// Containers in one round.
 const CHANGES: u32 = 500;

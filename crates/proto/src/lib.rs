@@ -31,4 +31,4 @@ pub use ordinary::{Opt, Ordinary};
 pub use query::{Flags, HEADER_LEN, Qname, Query, ReadError};
 pub use rdata::Rdata;
 pub use response::{ResponseHead, ResponseWriter, Soa};
-pub use rrset::{Rrset, rotated};
+pub use rrset::{Rrset, RrsetRef, rotated};

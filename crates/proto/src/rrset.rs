@@ -3,17 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{MAX_NAME, Name, Qname, Rdata, Rtype};
+use crate::{Qname, Rdata, Rtype};
 
 /// All records of one owner and type, encoded once so that an answer is a
 /// copy.
 ///
-/// One run of octets holds it all, so that a look-up that has compared the
-/// owner has the records at hand: the length of the owner and the owner, if it
-/// is kept; then each record without its owner: type, class, TTL, length and
-/// data. The writer puts the owner before each. Cloning is cheap.
-#[derive(Clone)]
+/// The records stand one behind the other, each without its owner: type,
+/// class, TTL, length and data. The writer puts the owner before each. Cloning
+/// is cheap.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Rrset(Arc<[u8]>);
+
+/// An [`Rrset`] on loan.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RrsetRef<'a>(&'a [u8]);
 
 // === impl Rrset ===
 
@@ -26,91 +29,120 @@ impl Rrset {
     /// the first one's are left out, and so is what would exceed
     /// [`Self::MAX_WIRE`]; there is no set of nothing.
     pub fn encode<'a>(values: impl IntoIterator<Item = &'a Rdata>, ttl: u32) -> Option<Self> {
-        Self::build(&[], values, ttl)
-    }
-
-    /// Encodes the values of an owner that is kept with them.
-    pub fn encode_of<'a>(
-        owner: &Name,
-        values: impl IntoIterator<Item = &'a Rdata>,
-        ttl: u32,
-    ) -> Option<Self> {
-        Self::build(owner.as_wire(), values, ttl)
-    }
-
-    /// An owner that is kept without records, to mark that it exists.
-    pub fn mark(owner: &Name) -> Self {
-        Self(start(owner.as_wire()).into())
-    }
-
-    /// Encodes an owner in wire form, or nothing, and values.
-    fn build<'a>(
-        owner: &[u8],
-        values: impl IntoIterator<Item = &'a Rdata>,
-        ttl: u32,
-    ) -> Option<Self> {
         let mut values = values.into_iter().peekable();
         let rtype = values.peek()?.rtype();
-        // RFC 2181 §8: a TTL has 31 bits.
-        let ttl = ttl.min(0x7fff_ffff);
-        let mut octets = start(owner);
-        let limit = octets.len() + Self::MAX_WIRE;
+        let mut octets = Vec::new();
+        let mut rdata = Vec::new();
         for value in values.filter(|value| value.rtype() == rtype) {
-            if octets.len() >= limit {
+            if octets.len() >= Self::MAX_WIRE {
                 break;
             }
-            octets.extend_from_slice(&rtype.0.to_be_bytes());
-            octets.extend_from_slice(&[0, 1]);
-            octets.extend_from_slice(&ttl.to_be_bytes());
-            octets.extend_from_slice(&[0, 0]);
-            let before = octets.len();
-            value.write_to(&mut octets);
-            let length = u16::try_from(octets.len() - before).expect("a name or address is short");
-            octets[before - 2..before].copy_from_slice(&length.to_be_bytes());
+            rdata.clear();
+            value.write_to(&mut rdata);
+            Self::write_record(&mut octets, rtype, ttl, &rdata);
         }
         Some(Self(octets.into()))
     }
 
-    /// The owner in lower-case wire form; empty if it is not kept.
-    pub fn owner(&self) -> &[u8] {
-        self.0.get(1..1 + self.owner_length()).unwrap_or_default()
+    /// Appends a record to others of its set.
+    pub fn write_record(records: &mut Vec<u8>, rtype: Rtype, ttl: u32, rdata: &[u8]) {
+        let length = u16::try_from(rdata.len()).expect("a name or address is short");
+        records.extend_from_slice(&rtype.0.to_be_bytes());
+        records.extend_from_slice(&[0, 1]);
+        // RFC 2181 §8: a TTL has 31 bits.
+        records.extend_from_slice(&ttl.min(0x7fff_ffff).to_be_bytes());
+        records.extend_from_slice(&length.to_be_bytes());
+        records.extend_from_slice(rdata);
+    }
+
+    /// The set, on loan.
+    pub fn borrowed(&self) -> RrsetRef<'_> {
+        RrsetRef(&self.0)
     }
 
     /// Type of the records.
     pub fn rtype(&self) -> Rtype {
-        match self.wire() {
+        self.borrowed().rtype()
+    }
+
+    /// TTL of the records in seconds (RFC 2181 §5.2: one for the set).
+    pub fn ttl(&self) -> u32 {
+        self.borrowed().ttl()
+    }
+
+    /// How many records there are; at least one.
+    #[expect(clippy::len_without_is_empty, reason = "an RRset is never empty")]
+    pub fn len(&self) -> usize {
+        self.borrowed().len()
+    }
+
+    /// The octets of one record after its owner: type, class, TTL, length,
+    /// data.
+    pub fn record(&self, index: usize) -> &[u8] {
+        self.borrowed().record(index)
+    }
+
+    /// The records, beginning with the one `rotation` asks for and wrapping.
+    pub fn rotated(&self, rotation: usize) -> impl Iterator<Item = &[u8]> {
+        self.borrowed().rotated(rotation)
+    }
+}
+
+impl fmt::Debug for Rrset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.borrowed().fmt(f)
+    }
+}
+
+// === impl RrsetRef ===
+
+impl<'a> RrsetRef<'a> {
+    /// Takes records as [`Rrset`] encodes them, one behind the other.
+    #[inline]
+    pub fn from_wire(records: &'a [u8]) -> Self {
+        Self(records)
+    }
+
+    /// The records, one behind the other.
+    #[inline]
+    pub fn as_wire(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The set, kept.
+    pub fn to_rrset(self) -> Rrset {
+        Rrset(self.0.into())
+    }
+
+    /// Type of the records.
+    #[inline]
+    pub fn rtype(self) -> Rtype {
+        match self.0 {
             [t0, t1, ..] => Rtype(u16::from_be_bytes([*t0, *t1])),
             _ => Rtype(0),
         }
     }
 
     /// TTL of the records in seconds (RFC 2181 §5.2: one for the set).
-    pub fn ttl(&self) -> u32 {
-        match self.wire() {
+    pub fn ttl(self) -> u32 {
+        match self.0 {
             [_, _, _, _, t0, t1, t2, t3, ..] => u32::from_be_bytes([*t0, *t1, *t2, *t3]),
             _ => 0,
         }
     }
 
-    /// Octets of all records without their owner.
-    #[inline]
-    pub fn wire_len(&self) -> usize {
-        self.wire().len()
-    }
-
-    /// How many records there are; at least one, unless this is a mark.
+    /// How many records there are; at least one.
     #[expect(clippy::len_without_is_empty, reason = "an RRset is never empty")]
     #[inline]
-    pub fn len(&self) -> usize {
-        let wire = self.wire();
+    pub fn len(self) -> usize {
         match self.record_length() {
-            Some(length) => wire.len() / length,
-            None => Records(wire).count(),
+            Some(length) => self.0.len() / length,
+            None => Records(self.0).count(),
         }
     }
 
     /// What the CNAME points to, if this is one.
-    pub fn target(&self) -> Option<Qname> {
+    pub fn target(self) -> Option<Qname> {
         if self.rtype() != Rtype::CNAME {
             return None;
         }
@@ -120,37 +152,29 @@ impl Rrset {
     /// The octets of one record after its owner: type, class, TTL, length,
     /// data.
     #[inline]
-    pub fn record(&self, index: usize) -> &[u8] {
-        let wire = self.wire();
+    pub fn record(self, index: usize) -> &'a [u8] {
         let record = match self.record_length() {
-            Some(length) => wire.get(index * length..(index + 1) * length),
-            None => Records(wire).nth(index),
+            Some(length) => self.0.get(index * length..(index + 1) * length),
+            None => Records(self.0).nth(index),
         };
         record.unwrap_or_default()
     }
 
+    /// The data of the records, in wire form.
+    pub fn rdata(self) -> impl Iterator<Item = &'a [u8]> {
+        Records(self.0).map(|record| record.get(FIXED..).unwrap_or_default())
+    }
+
     /// The records, beginning with the one `rotation` asks for and wrapping.
-    pub fn rotated(&self, rotation: usize) -> impl Iterator<Item = &[u8]> {
-        let wire = self.wire();
-        let count = self.len();
-        let first = rotation.checked_rem(count).unwrap_or(0);
-        let (head, tail) = (Records(wire).take(first), Records(wire).skip(first));
+    #[inline]
+    pub fn rotated(self, rotation: usize) -> impl Iterator<Item = &'a [u8]> {
+        let first = rotation.checked_rem(self.len()).unwrap_or(0);
+        let (head, tail) = (Records(self.0).take(first), Records(self.0).skip(first));
         tail.chain(head)
     }
 
-    /// The records.
-    #[inline]
-    fn wire(&self) -> &[u8] {
-        self.0.get(1 + self.owner_length()..).unwrap_or_default()
-    }
-
-    /// Octets of the owner.
-    fn owner_length(&self) -> usize {
-        self.0.first().copied().map_or(0, usize::from)
-    }
-
     /// Octets of each record, where all are equally long.
-    fn record_length(&self) -> Option<usize> {
+    fn record_length(self) -> Option<usize> {
         match self.rtype() {
             Rtype::A => Some(FIXED + 4),
             Rtype::AAAA => Some(FIXED + 16),
@@ -159,16 +183,7 @@ impl Rrset {
     }
 }
 
-/// The owner makes no difference: it is kept for look-ups.
-impl PartialEq for Rrset {
-    fn eq(&self, other: &Self) -> bool {
-        self.wire() == other.wire()
-    }
-}
-
-impl Eq for Rrset {}
-
-impl fmt::Debug for Rrset {
+impl fmt::Debug for RrsetRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rrset")
             .field("rtype", &self.rtype())
@@ -196,14 +211,6 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// The start of a set: its owner.
-fn start(owner: &[u8]) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(1 + MAX_NAME);
-    octets.push(u8::try_from(owner.len()).expect("a name has 255 octets at most"));
-    octets.extend_from_slice(owner);
-    octets
-}
-
 /// Octets of a record between its owner and its data: type, class, TTL,
 /// length.
 const FIXED: usize = 10;
@@ -217,6 +224,7 @@ pub fn rotated(count: usize, rotation: usize) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Name;
 
     #[test]
     fn records_are_encoded_once_and_rotate() {
@@ -248,24 +256,29 @@ mod tests {
         let values = vec![Rdata::Ptr(name); 2000];
         let set = Rrset::encode(&values, 60).unwrap();
         assert!(set.len() < 2000);
-        assert!(set.wire().len() < Rrset::MAX_WIRE + 100);
+        assert!(set.borrowed().as_wire().len() < Rrset::MAX_WIRE + 100);
     }
 
     #[test]
-    fn an_owner_is_kept_beside_its_records() {
-        let owner: Name = "a.example".parse().unwrap();
+    fn a_set_on_loan_says_what_the_set_says() {
         let target: Name = "b.example".parse().unwrap();
-        let alias = Rrset::encode_of(&owner, [&Rdata::Cname(target.clone())], 60).unwrap();
-        assert_eq!(alias.owner(), owner.as_wire());
-        assert_eq!(alias.target().map(Qname::to_name), Some(target.clone()));
+        let alias = Rrset::encode([&Rdata::Cname(target.clone())], 60).unwrap();
+        let lent = RrsetRef::from_wire(alias.borrowed().as_wire());
+        assert_eq!(lent.target().map(Qname::to_name), Some(target.clone()));
         assert_eq!(
-            (alias.rtype(), alias.ttl(), alias.len()),
+            (lent.rtype(), lent.ttl(), lent.len()),
             (Rtype::CNAME, 60, 1)
         );
-        assert_eq!(Rrset::encode([&Rdata::Cname(target)], 60), Some(alias));
-        let mark = Rrset::mark(&owner);
-        assert_eq!((mark.owner(), mark.len()), (owner.as_wire(), 0));
-        assert_eq!(mark.rotated(3).count(), 0);
+        assert_eq!(lent.rdata().collect::<Vec<_>>(), [target.as_wire()]);
+        assert_eq!(lent.to_rrset(), alias);
+        let nothing = RrsetRef::from_wire(&[]);
+        assert_eq!((nothing.len(), nothing.rotated(3).count()), (0, 0));
+    }
+
+    #[test]
+    fn a_ttl_has_31_bits() {
+        let set = Rrset::encode([&Rdata::A([192, 0, 2, 1].into())], u32::MAX).unwrap();
+        assert_eq!(set.ttl(), 0x7fff_ffff);
     }
 
     #[test]

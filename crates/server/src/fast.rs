@@ -94,7 +94,7 @@ impl Batch<'_> {
             return false;
         };
         let count = set.len();
-        if !chain.is_empty() || set.wire_len() + 2 * count > query.room(UDP_PAYLOAD) {
+        if !chain.is_empty() || set.as_wire().len() + 2 * count > query.room(UDP_PAYLOAD) {
             return false;
         }
         let head = ResponseHead {

@@ -19,6 +19,7 @@ use portolan_proto::Rcode;
 use portolan_proto::ReadError;
 use portolan_proto::ResponseWriter;
 use portolan_proto::Rrset;
+use portolan_proto::RrsetRef;
 use portolan_proto::Rtype;
 use portolan_table::Snapshot;
 use portolan_table::Table;
@@ -252,7 +253,7 @@ impl Stages<'_> {
         &self,
         snapshot: &Snapshot,
         layer: &LocalLayer,
-        chain: &[&Rrset],
+        chain: &[RrsetRef<'_>],
         end: End<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Outcome, Box<Pending>> {
@@ -281,7 +282,7 @@ impl Stages<'_> {
                     resolver.claims(&qname) && resolver.allows(&qname, self.received.client.ip())
                 });
                 if resolver.is_some() {
-                    let chain = chain.iter().copied().cloned().collect();
+                    let chain = chain.iter().map(|set| set.to_rrset()).collect();
                     return Err(self.pending(layer.plugin, chain, Some(&target)));
                 }
                 writer::positive(out, query, frame, chain, None, None, 0);

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use portolan_proto::Message;
 use portolan_proto::Name;
-use portolan_proto::Rrset;
+use portolan_proto::RrsetRef;
 use portolan_proto::Rtype;
 use portolan_proto::rotated;
 use rand::RngExt as _;
@@ -42,7 +42,7 @@ pub struct WeightsError {
 
 impl LoadBalance {
     /// The order of the records of a local RRset owned by `owner`.
-    pub(crate) fn order_of(&self, owner: &Name, set: &Rrset, rotation: usize) -> Vec<usize> {
+    pub(crate) fn order_of(&self, owner: &Name, set: RrsetRef<'_>, rotation: usize) -> Vec<usize> {
         let addresses: Option<Vec<IpAddr>> = (0..set.len())
             .map(|index| address(set.rtype(), set.record(index)))
             .collect();

@@ -2,7 +2,7 @@
 
 use portolan_proto::Name;
 use portolan_proto::Qname;
-use portolan_proto::Rrset;
+use portolan_proto::RrsetRef;
 use portolan_proto::Rtype;
 use portolan_table::LayerId;
 use portolan_table::Lookup;
@@ -64,7 +64,7 @@ pub(crate) enum Local<'a> {
         /// The layer that knows the first name.
         layer: &'a LocalLayer,
         /// CNAMEs on the way, first one first.
-        chain: Vec<&'a Rrset>,
+        chain: Vec<RrsetRef<'a>>,
         /// What the chain ends in.
         end: End<'a>,
     },
@@ -84,7 +84,7 @@ pub(crate) enum Local<'a> {
 #[derive(Debug)]
 pub(crate) enum End<'a> {
     /// The records asked for.
-    Answer(&'a Rrset),
+    Answer(RrsetRef<'a>),
     /// The name has no records of that type.
     NoData,
     /// QTYPE is ANY.
@@ -197,9 +197,9 @@ pub(crate) fn look_up<'a>(
 fn chase<'a>(
     layers: &[LocalLayer],
     snapshot: &'a Snapshot,
-    first: &'a Rrset,
+    first: RrsetRef<'a>,
     qtype: Rtype,
-) -> (Vec<&'a Rrset>, End<'a>) {
+) -> (Vec<RrsetRef<'a>>, End<'a>) {
     let mut chain = vec![first];
     let mut last = first;
     while chain.len() <= MAX_CHAIN {

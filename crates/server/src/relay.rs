@@ -8,6 +8,7 @@ use portolan_proto::Rcode;
 use portolan_proto::ResponseHead;
 use portolan_proto::ResponseWriter;
 use portolan_proto::Rrset;
+use portolan_proto::RrsetRef;
 use portolan_proto::Section;
 
 use crate::LoadBalance;
@@ -56,7 +57,7 @@ pub(crate) fn write_after(
     let edns = frame.edns();
     let head = frame.head(rcode, true);
     let mut writer = ResponseWriter::new(out, query, head, frame.limit, &edns);
-    let chain: Vec<&Rrset> = chain.iter().collect();
+    let chain: Vec<RrsetRef<'_>> = chain.iter().map(Rrset::borrowed).collect();
     write_chain(&mut writer, &chain);
     if message.flags().has(Flags::TRUNCATED) {
         writer.truncate();

@@ -6,7 +6,7 @@ use portolan_proto::Query;
 use portolan_proto::Rcode;
 use portolan_proto::ResponseHead;
 use portolan_proto::ResponseWriter;
-use portolan_proto::Rrset;
+use portolan_proto::RrsetRef;
 use portolan_proto::Section;
 use portolan_proto::Soa;
 
@@ -77,8 +77,8 @@ pub(crate) fn positive(
     out: &mut Vec<u8>,
     query: &Query<'_>,
     frame: &Frame<'_>,
-    chain: &[&Rrset],
-    end: Option<&Rrset>,
+    chain: &[RrsetRef<'_>],
+    end: Option<RrsetRef<'_>>,
     order: Option<&LoadBalance>,
     rotation: usize,
 ) {
@@ -110,7 +110,7 @@ pub(crate) fn positive(
 
 /// Writes CNAMEs, each owned by the target of the one before. Gives where the
 /// last target stands, unless a CNAME did not fit.
-pub(crate) fn write_chain(writer: &mut ResponseWriter<'_>, chain: &[&Rrset]) -> Option<u16> {
+pub(crate) fn write_chain(writer: &mut ResponseWriter<'_>, chain: &[RrsetRef<'_>]) -> Option<u16> {
     let mut owner = ResponseWriter::QNAME;
     for set in chain {
         owner = writer.record(Section::Answer, owner, set.record(0))?;
@@ -126,7 +126,7 @@ pub(crate) fn negative(
     query: &Query<'_>,
     frame: &Frame<'_>,
     rcode: Rcode,
-    chain: &[&Rrset],
+    chain: &[RrsetRef<'_>],
     negative: Negative,
 ) {
     let edns = frame.edns();

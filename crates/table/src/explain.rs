@@ -57,19 +57,18 @@ impl Builder {
     /// published or not. Rows of a wildcard are told of the wildcard's own
     /// name.
     pub fn explain(&self, name: &Name) -> Vec<Explanation> {
-        let mut claims = self.claims(name);
-        claims.sort_unstable_by_key(|claim| (claim.layer, &claim.row.rdata, claim.source));
+        let claims = self.claims(name);
         let mut explanations = Vec::with_capacity(claims.len());
         for of_layer in claims.chunk_by(|left, right| left.layer == right.layer) {
             for (claim, hidden) in of_layer.iter().zip(merge::judge(of_layer)) {
-                let Some(source) = self.source(claim.source) else {
+                let (Some(source), Some(rdata)) = (self.source(claim.source), claim.rdata()) else {
                     continue;
                 };
                 explanations.push(Explanation {
                     layer: claim.layer,
                     source: source.clone(),
-                    rdata: claim.row.rdata.clone(),
-                    ttl: claim.row.ttl,
+                    rdata,
+                    ttl: claim.ttl,
                     hidden,
                 });
             }

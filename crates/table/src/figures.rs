@@ -10,7 +10,7 @@ pub struct Figures {
     pub names: usize,
     /// Rows of all sources.
     pub rows: usize,
-    /// Rows that are in no RRset, as of the last snapshot.
+    /// Rows that are in no RRset.
     pub hidden: usize,
     /// Sources that assert something.
     pub sources: usize,
@@ -27,7 +27,7 @@ pub struct LayerFigures {
     pub names: usize,
     /// Rows of all sources.
     pub rows: usize,
-    /// Rows that are in no RRset, as of the last snapshot.
+    /// Rows that are in no RRset.
     pub hidden: usize,
 }
 

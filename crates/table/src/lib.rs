@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod claim;
 mod explain;
 mod figures;
 mod lookup;
@@ -38,6 +39,7 @@ pub use row::LayerOptions;
 pub use row::Row;
 pub use row::Source;
 pub use row::WildcardDepth;
+pub use snapshot::Place;
 pub use snapshot::Snapshot;
 pub use table::SnapshotGuard;
 pub use table::Table;

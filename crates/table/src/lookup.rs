@@ -1,14 +1,15 @@
 //! What a snapshot says about a name.
 
 use portolan_proto::MAX_NAME;
-use portolan_proto::Rrset;
+use portolan_proto::RrsetRef;
 use portolan_proto::Rtype;
 
 use crate::LayerId;
+use crate::Place;
 use crate::Snapshot;
 use crate::WildcardDepth;
 use crate::shard::Entry;
-use crate::shard::Kind;
+use crate::shard::Run;
 use crate::shard::Slot;
 use crate::wire;
 
@@ -19,10 +20,10 @@ use crate::wire;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup<'a> {
     /// The RRset that was asked for.
-    Answer(&'a Rrset),
+    Answer(RrsetRef<'a>),
     /// The name is an alias, and its CNAME was not what was asked for: the
-    /// lookup goes on at [`Rrset::target`], at most [`MAX_CHAIN`] times.
-    Cname(&'a Rrset),
+    /// lookup goes on at [`RrsetRef::target`], at most [`MAX_CHAIN`] times.
+    Cname(RrsetRef<'a>),
     /// The name exists and the type was ANY, for an answer as RFC 8482 has it.
     Any,
     /// The name exists and has no RRset of the type.
@@ -48,25 +49,42 @@ impl Snapshot {
     /// Nothing is allocated. A name that exists costs one probe; one that does
     /// not costs one more in a layer with wildcards if its parent exists, and
     /// otherwise about one for each doubling of its labels.
+    #[inline]
     pub fn lookup(&self, layer: LayerId, qname: &[u8], qtype: Rtype) -> Lookup<'_> {
-        let run = self.run(layer, qname);
-        match run.first().map(|entry| entry.slot) {
-            Some(Slot::Own(_) | Slot::Wildcard(_)) => answer(own(run), qtype),
+        self.lookup_at(self.place(qname), layer, qname, qtype)
+    }
+
+    /// Looks a name up whose place is known, which is the same in all layers
+    /// and snapshots.
+    #[inline]
+    pub fn lookup_at(
+        &self,
+        place: Place,
+        layer: LayerId,
+        qname: &[u8],
+        qtype: Rtype,
+    ) -> Lookup<'_> {
+        let run = self.run_at(place, layer, qname);
+        match run.first_slot() {
+            Some(Slot::Own | Slot::Wildcard) => answer(run.of_slot(Slot::Own), qtype),
             Some(Slot::Empty) => Lookup::EmptyNonTerminal {
                 under_wildcard: self.is_covered(layer, qname),
             },
-            None => answer(wildcard(self.closest_encloser(layer, qname)), qtype),
+            None => {
+                let encloser = self.closest_encloser(layer, qname);
+                answer(encloser.of_slot(Slot::Wildcard), qtype)
+            }
         }
     }
 
     /// The entries of the name whose wildcard, if it has one, matches `qname`,
     /// which does not exist.
-    fn closest_encloser(&self, layer: LayerId, qname: &[u8]) -> &[Entry] {
+    fn closest_encloser(&self, layer: LayerId, qname: &[u8]) -> Run<'_> {
         let Some(view) = self.wildcards_of(layer) else {
-            return &[];
+            return Run::default();
         };
         let Some(parent) = wire::parent(qname) else {
-            return &[];
+            return Run::default();
         };
         let run = self.run(layer, parent);
         match view.wildcard_depth {
@@ -79,14 +97,14 @@ impl Snapshot {
     ///
     /// Whatever is above a name that exists exists too, so that halving finds
     /// it: a query name of 127 labels costs eight probes.
-    fn nearest_existing(&self, layer: LayerId, name: &[u8]) -> &[Entry] {
+    fn nearest_existing(&self, layer: LayerId, name: &[u8]) -> Run<'_> {
         let mut starts = [0u8; MAX_NAME / 2];
         let mut count = 0;
         for (start, above) in starts.iter_mut().zip(wire::ancestors(name)) {
             *start = u8::try_from(name.len() - above.len()).unwrap_or(u8::MAX);
             count += 1;
         }
-        let (mut low, mut high, mut nearest) = (0usize, count, &[][..]);
+        let (mut low, mut high, mut nearest) = (0usize, count, Run::default());
         while low < high {
             let middle = low.midpoint(high);
             let start = starts.get(middle).copied().map_or(0, usize::from);
@@ -114,50 +132,29 @@ impl Snapshot {
         wire::ancestors(name)
             .take(reach)
             .map(|above| self.run(layer, above))
-            .find(|run| run.iter().any(|entry| entry.slot != Slot::Empty))
-            .is_some_and(|run| !wildcard(run).is_empty())
+            .find(|run| run.entries().any(|entry| entry.slot != Slot::Empty))
+            .is_some_and(|run| run.of_slot(Slot::Wildcard).next().is_some())
     }
-}
-
-/// The part of a run that the owner holds itself.
-fn own(run: &[Entry]) -> &[Entry] {
-    run.get(..wildcard_start(run)).unwrap_or_default()
-}
-
-/// The part of a run that the wildcard below the owner holds.
-fn wildcard(run: &[Entry]) -> &[Entry] {
-    run.get(wildcard_start(run)..).unwrap_or_default()
-}
-
-/// Where the wildcard's part of a run begins.
-fn wildcard_start(run: &[Entry]) -> usize {
-    run.iter()
-        .position(|entry| matches!(entry.slot, Slot::Wildcard(_)))
-        .unwrap_or(run.len())
 }
 
 /// What the RRsets of one owner say about a type. No RRsets, no name.
-fn answer(entries: &[Entry], qtype: Rtype) -> Lookup<'_> {
-    if entries.is_empty() {
-        return Lookup::Unknown;
-    }
-    if qtype == Rtype::ANY {
-        return Lookup::Any;
-    }
-    for entry in entries {
-        let Some(kind) = entry.slot.kind() else {
-            continue;
-        };
-        if kind.rtype() == qtype {
-            return Lookup::Answer(&entry.rrset);
+#[inline]
+fn answer<'a>(entries: impl Iterator<Item = Entry<'a>>, qtype: Rtype) -> Lookup<'a> {
+    let mut other = Lookup::Unknown;
+    for Entry { rrset, .. } in entries {
+        let rtype = rrset.rtype();
+        if rtype == qtype {
+            return Lookup::Answer(rrset);
         }
         // RFC 1034 §3.6.2: a CNAME stands alone and restarts the query, unless
-        // CNAME is what was asked for.
-        if kind == Kind::Cname {
-            return Lookup::Cname(&entry.rrset);
-        }
+        // CNAME or ANY is what was asked for.
+        other = match qtype {
+            Rtype::ANY => Lookup::Any,
+            _ if rtype == Rtype::CNAME => Lookup::Cname(rrset),
+            _ => Lookup::NoData,
+        };
     }
-    Lookup::NoData
+    other
 }
 
 /// Most CNAMEs that one answer follows. A loop ends here.

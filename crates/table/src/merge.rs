@@ -1,74 +1,50 @@
 //! From the rows of several sources to the RRsets of one owner.
 
-use portolan_proto::Name;
-use portolan_proto::Rdata;
+use portolan_proto::MAX_NAME;
 use portolan_proto::Rrset;
 use smallvec::SmallVec;
 
 use crate::LayerId;
 use crate::Reason;
-use crate::Row;
-use crate::shard::Kind;
+use crate::claim::Claim;
+use crate::claim::Claims;
+use crate::claim::Kind;
+use crate::shard::Slot;
+use crate::shard::write_entry;
 
-/// A row and who asserts it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Claim<'a> {
-    /// Layer of the source.
-    pub(crate) layer: LayerId,
-    /// Number of the source.
-    pub(crate) source: u32,
-    /// The row.
-    pub(crate) row: &'a Row,
-}
-
-/// The RRsets of one owner in one layer.
-#[derive(Debug, Default)]
-pub(crate) struct Merged {
-    /// The RRsets, by type.
-    pub(crate) rrsets: SmallVec<[(Kind, Rrset); 2]>,
-    /// How many rows are in none of them.
-    pub(crate) hidden: usize,
-}
-
-/// Claims of one owner, mostly few.
-pub(crate) type Claims<'a> = SmallVec<[Claim<'a>; 4]>;
-
-/// Merges the claims to one owner in one layer: an RRset is the union of the
-/// values of all sources, smallest value first. It is kept by the name in
-/// whose run it will stand: the owner, or its parent if it is a wildcard.
-pub(crate) fn merge(mut claims: Claims<'_>, keeper: &Name) -> Merged {
-    claims.sort_unstable_by_key(|claim| &claim.row.rdata);
-    let verdicts = judge(&claims);
-    let shown: SmallVec<[&Row; 4]> = claims
+/// Merges the claims to one owner in one layer, which are sorted by value: an
+/// RRset is the union of the values of all sources, smallest value first. The
+/// RRsets are appended to `entries`. Gives how many claims are in none of
+/// them.
+pub(crate) fn merge(claims: &[Claim<'_>], layer: LayerId, entries: &mut Vec<u8>) -> usize {
+    let verdicts = judge(claims);
+    let shown: Claims<'_> = claims
         .iter()
         .zip(&verdicts)
         .filter(|(_, verdict)| verdict.is_none())
-        .map(|(claim, _)| claim.row)
+        .map(|(claim, _)| *claim)
         .collect();
-    let hidden = claims.len() - shown.len();
-    let rrsets = shown
-        .chunk_by(|left, right| left.rdata.rtype() == right.rdata.rtype())
-        .filter_map(|rows| encode(rows, keeper))
-        .collect();
-    Merged { rrsets, hidden }
+    for of_kind in shown.chunk_by(|left, right| left.kind == right.kind) {
+        write_entry(entries, layer, Slot::Own, |out| encode(of_kind, out));
+    }
+    claims.len() - shown.len()
 }
 
 /// Says of each claim to one owner in one layer why it is hidden, if it is.
 /// The claims are sorted by value.
 pub(crate) fn judge(claims: &[Claim<'_>]) -> SmallVec<[Option<Reason>; 4]> {
-    let is_cname = |claim: &Claim<'_>| matches!(claim.row.rdata, Rdata::Cname(_));
+    let is_cname = |claim: &Claim<'_>| claim.kind == Kind::Cname;
     let has_other_data = !claims.iter().all(is_cname);
     let mut values = 0;
-    let mut before: Option<&Rdata> = None;
+    let mut before: Option<&Claim<'_>> = None;
     let mut verdicts = SmallVec::with_capacity(claims.len());
     for claim in claims {
-        let value = &claim.row.rdata;
-        if before.is_none_or(|before| before.rtype() != value.rtype()) {
+        if before.is_none_or(|before| before.kind != claim.kind) {
             values = 1;
-        } else if before != Some(value) {
+        } else if before.is_some_and(|before| before.value != claim.value) {
             values += 1;
         }
-        before = Some(value);
+        before = Some(claim);
         verdicts.push(match is_cname(claim) {
             // RFC 2181 §10.1: nothing stands beside a CNAME. An address is
             // worth more than an alias.
@@ -81,19 +57,21 @@ pub(crate) fn judge(claims: &[Claim<'_>]) -> SmallVec<[Option<Reason>; 4]> {
     verdicts
 }
 
-/// Encodes rows of one owner and type, sorted by value.
-fn encode(rows: &[&Row], keeper: &Name) -> Option<(Kind, Rrset)> {
-    let kind = Kind::from(&rows.first()?.rdata);
+/// Encodes claims of one owner and type, sorted by value.
+fn encode(claims: &[Claim<'_>], records: &mut Vec<u8>) {
     // RFC 2181 §5.2: the TTLs of an RRset are the same; the smallest holds for
     // whoever asserts a value.
-    let ttl = rows.iter().map(|row| row.ttl).min()?;
-    let values = rows
-        .chunk_by(|left, right| left.rdata == right.rdata)
-        .filter_map(|same| same.first())
-        .map(|row| &row.rdata);
-    Some((kind, Rrset::encode_of(keeper, values, ttl)?))
+    let ttl = claims.iter().map(|claim| claim.ttl).min().unwrap_or(0);
+    for same in claims.chunk_by(|left, right| left.value == right.value) {
+        if let Some(claim) = same.first() {
+            Rrset::write_record(records, claim.kind.rtype(), ttl, claim.value);
+        }
+    }
 }
 
 /// Most values of one RRset. More do not help a client, and an answer has to
 /// fit a message.
 pub const MAX_VALUES: usize = 128;
+
+// Type, class, TTL, length, and a name at most: no RRset has to be cut.
+const _: () = assert!(MAX_VALUES * (10 + MAX_NAME) <= Rrset::MAX_WIRE);

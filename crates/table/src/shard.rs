@@ -1,33 +1,50 @@
-//! The entries of one shard, sorted.
+//! The names of one shard, in one run of octets.
+//!
+//! ```text
+//! count u32, end of the records u32
+//! index      count times: tag u16, where the record begins u32
+//! records    count times: owner, then entries
+//! words      count times: who asserts the record, u32
+//! chunks     one for each record whose word is TOLD: length u32, claims
+//! ```
+//!
+//! Numbers are little-endian. Records are sorted by tag, a part of the owner's
+//! hash, and owner. A look-up reads the index and one record, both of which are
+//! mostly in one cache line or two; words and chunks are the builder's.
+//!
+//! An entry is one RRset of the owner in one layer, or the mark of an empty
+//! non-terminal: layer u16, slot u8, length u16, records in wire form. Entries
+//! are sorted by layer and slot. The entries of one layer are a run: what the
+//! owner holds itself, then what the wildcard right below it holds, so that
+//! whoever finds the closest encloser has found the source of synthesis too
+//! (RFC 4592 §3.3.1). A name exists in a layer exactly if its run there is not
+//! empty, and the first entry of a run is never a wildcard's.
 
-use std::cmp::Ordering;
-use std::sync::Arc;
+mod edit;
 
-use portolan_proto::Name;
-use portolan_proto::Rdata;
-use portolan_proto::Rrset;
-use portolan_proto::Rtype;
+pub(crate) use edit::Edit;
+
+use portolan_proto::RrsetRef;
 
 use crate::LayerId;
 
-/// One RRset of one owner in one layer, or the mark of an empty non-terminal.
-///
-/// An owner's entries of one layer are its run: what it holds itself, then
-/// what the wildcard right below it holds, so that whoever finds the closest
-/// encloser has found the source of synthesis too (RFC 4592 §3.3.1). A name
-/// exists in a layer exactly if its run there is not empty, and the first
-/// entry of a run is never a wildcard's.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    /// The RRset, with the name whose run this belongs to; a mark exactly in
-    /// [`Slot::Empty`].
-    pub(crate) rrset: Rrset,
-    /// Part of the owner's hash.
-    pub(crate) hash: u32,
+/// The names of one shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shard<'a>(&'a [u8]);
+
+/// What a name holds in all layers, or in one: entries, one behind the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Run<'a>(&'a [u8]);
+
+/// One RRset, or the mark of an empty non-terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
     /// Layer.
     pub(crate) layer: LayerId,
     /// What the entry is to its owner.
     pub(crate) slot: Slot,
+    /// The RRset; without records in [`Slot::Empty`].
+    pub(crate) rrset: RrsetRef<'a>,
 }
 
 /// What an entry is to its owner. The order is that within a run.
@@ -37,143 +54,359 @@ pub(crate) enum Slot {
     /// (RFC 4592 §2.2.2).
     Empty,
     /// An RRset of the owner.
-    Own(Kind),
+    Own,
     /// An RRset of the wildcard right below the owner.
-    Wildcard(Kind),
+    Wildcard,
 }
 
-/// Type of an RRset that sources can assert, in one octet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    /// IPv4 addresses.
-    A,
-    /// IPv6 addresses.
-    Aaaa,
-    /// The canonical name of an alias.
-    Cname,
-    /// Names of an address.
-    Ptr,
+/// Who asserts a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// Nobody: the name only lies above others.
+    Nobody,
+    /// One source alone, in one layer, and all it says is what the entries
+    /// say.
+    By(u32),
+    /// The record's chunk tells.
+    Told,
 }
 
-/// What takes the place of one run.
-pub(crate) struct Update {
-    /// Part of the owner's hash.
-    pub(crate) hash: u32,
-    /// Layer.
-    pub(crate) layer: LayerId,
-    /// Whose run.
-    pub(crate) owner: Name,
-    /// The run from now on, sorted; empty if the name exists no more.
-    pub(crate) run: Vec<Entry>,
+// === impl Shard ===
+
+impl<'a> Shard<'a> {
+    /// Reads a shard; no octets are a shard without names.
+    pub(crate) fn new(octets: &'a [u8]) -> Self {
+        Self(octets)
+    }
+
+    /// What a name holds in all layers.
+    #[inline]
+    pub(crate) fn find(self, tag: u16, owner: &[u8]) -> Run<'a> {
+        let index = self.index();
+        let mut at = first_of(index, tag);
+        while let Some(slot) = index.get(at).filter(|slot| tag_of(slot) == tag) {
+            let record = self.0.get(offset_of(slot)..).unwrap_or_default();
+            if let Some((length, rest)) = record.split_first()
+                && let Some((found, _)) = rest.split_at_checked(usize::from(*length))
+                && found == owner
+            {
+                return self.run(at);
+            }
+            at += 1;
+        }
+        Run::default()
+    }
+
+    /// Where a record stands, or would.
+    pub(crate) fn position(self, tag: u16, owner: &[u8]) -> Result<usize, usize> {
+        let index = self.index();
+        let mut at = first_of(index, tag);
+        while index.get(at).is_some_and(|slot| tag_of(slot) == tag) {
+            match self.owner(at).cmp(owner) {
+                std::cmp::Ordering::Less => at += 1,
+                std::cmp::Ordering::Equal => return Ok(at),
+                std::cmp::Ordering::Greater => break,
+            }
+        }
+        Err(at)
+    }
+
+    /// Where the records of a tag stand.
+    pub(crate) fn of_tag(self, tag: u16) -> impl Iterator<Item = usize> {
+        let index = self.index();
+        let first = first_of(index, tag);
+        (first..index.len()).take_while(move |&at| index.get(at).is_some_and(|s| tag_of(s) == tag))
+    }
+
+    /// The owner of a record.
+    pub(crate) fn owner(self, at: usize) -> &'a [u8] {
+        let record = self.record(at);
+        let length = record.first().copied().map_or(0, usize::from);
+        record.get(1..1 + length).unwrap_or_default()
+    }
+
+    /// What the owner of a record holds in all layers.
+    #[inline]
+    pub(crate) fn run(self, at: usize) -> Run<'a> {
+        let record = self.record(at);
+        let length = record.first().copied().map_or(0, usize::from);
+        Run(record.get(1 + length..).unwrap_or_default())
+    }
+
+    /// Who asserts a record.
+    pub(crate) fn word(self, at: usize) -> Word {
+        self.words()
+            .get(at)
+            .map_or(Word::Nobody, |word| read(*word))
+    }
+
+    /// What the chunk of a record says; nothing if it has none.
+    pub(crate) fn chunk(self, at: usize) -> &'a [u8] {
+        if self.word(at) != Word::Told {
+            return &[];
+        }
+        let before = self.words().iter().take(at);
+        let before = before.filter(|word| read(**word) == Word::Told).count();
+        Chunks(self.chunks()).nth(before).unwrap_or_default()
+    }
+
+    /// All that look-ups read, and so all that readers can tell apart.
+    pub(crate) fn served(self) -> &'a [u8] {
+        self.0.get(..self.end()).unwrap_or_default()
+    }
+
+    /// Reads the head, to have it in the cache of the processor.
+    #[inline]
+    pub(crate) fn touch_head(self) -> u8 {
+        self.octet(0)
+    }
+
+    /// Reads the index where a tag is expected, to have it in the cache.
+    #[inline]
+    pub(crate) fn touch_index(self, tag: u16) -> u8 {
+        self.octet(HEAD + SLOT * expected(tag, self.count()))
+    }
+
+    /// Reads the record that a tag most likely stands for, to have it in the
+    /// cache.
+    #[inline]
+    pub(crate) fn touch_record(self, tag: u16) -> u8 {
+        let index = self.index();
+        let offset = index.get(first_of(index, tag)).map_or(0, offset_of);
+        self.octet(offset) ^ self.octet(offset + CACHE_LINE - 1)
+    }
+
+    /// An octet; zero behind the end.
+    #[inline]
+    fn octet(self, at: usize) -> u8 {
+        self.0.get(at).copied().unwrap_or(0)
+    }
+
+    /// How many records there are.
+    fn count(self) -> usize {
+        self.head()[0]
+    }
+
+    /// Where the records end.
+    fn end(self) -> usize {
+        self.head()[1]
+    }
+
+    /// The head.
+    #[inline]
+    fn head(self) -> [usize; 2] {
+        match self.0.first_chunk::<HEAD>() {
+            Some([c0, c1, c2, c3, e0, e1, e2, e3]) => {
+                [[*c0, *c1, *c2, *c3], [*e0, *e1, *e2, *e3]].map(number)
+            }
+            None => [0; 2],
+        }
+    }
+
+    /// The index.
+    #[inline]
+    fn index(self) -> &'a [[u8; SLOT]] {
+        let octets = self.0.get(HEAD..HEAD + SLOT * self.count());
+        octets.unwrap_or_default().as_chunks().0
+    }
+
+    /// One record: its owner and entries.
+    #[inline]
+    fn record(self, at: usize) -> &'a [u8] {
+        let index = self.index();
+        let Some(start) = index.get(at).map(offset_of) else {
+            return &[];
+        };
+        let end = index.get(at + 1).map_or_else(|| self.end(), offset_of);
+        self.0.get(start..end).unwrap_or_default()
+    }
+
+    /// The words.
+    fn words(self) -> &'a [[u8; WORD]] {
+        let end = self.end();
+        let octets = self.0.get(end..end + WORD * self.count());
+        octets.unwrap_or_default().as_chunks().0
+    }
+
+    /// The chunks.
+    fn chunks(self) -> &'a [u8] {
+        let start = self.end() + WORD * self.count();
+        self.0.get(start..).unwrap_or_default()
+    }
 }
 
-// === impl Entry ===
+// === impl Run ===
 
-impl Entry {
-    /// Compares the run this belongs to with another.
-    fn cmp_run(&self, hash: u32, layer: LayerId, owner: &[u8]) -> Ordering {
-        self.hash
-            .cmp(&hash)
-            .then_with(|| self.layer.cmp(&layer))
-            .then_with(|| self.owner().cmp(owner))
+impl<'a> Run<'a> {
+    /// Takes entries, one behind the other.
+    pub(crate) fn new(entries: &'a [u8]) -> Self {
+        Self(entries)
     }
 
-    /// Whether this belongs to the run of an owner in a layer.
-    fn is_of(&self, layer: LayerId, owner: &[u8]) -> bool {
-        self.layer == layer && self.owner() == owner
+    /// The entries, one behind the other.
+    pub(crate) fn as_octets(self) -> &'a [u8] {
+        self.0
     }
 
-    /// Whose run this belongs to, in wire form.
-    fn owner(&self) -> &[u8] {
-        self.rrset.owner()
+    /// The entries of one layer.
+    #[inline]
+    pub(crate) fn of_layer(self, layer: LayerId) -> Self {
+        let mut start = self.0;
+        while let Some((of, length)) = head(start)
+            && of < layer
+        {
+            start = start.get(length..).unwrap_or_default();
+        }
+        let mut end = 0;
+        while let Some((of, length)) = head(start.get(end..).unwrap_or_default())
+            && of == layer
+        {
+            end += length;
+        }
+        Self(start.get(..end).unwrap_or_default())
     }
 
-    /// Whether two entries say the same about the same owner.
-    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        self.slot == other.slot && self.rrset == other.rrset
+    /// All entries, with those of one layer replaced by `run`.
+    pub(crate) fn with_layer(self, layer: LayerId, run: &[u8]) -> Vec<u8> {
+        let replaced = self.of_layer(layer).0.len();
+        let mut before = 0;
+        while let Some((of, length)) = head(self.0.get(before..).unwrap_or_default())
+            && of < layer
+        {
+            before += length;
+        }
+        let (before, rest) = self.0.split_at(before);
+        let after = rest.get(replaced..).unwrap_or_default();
+        [before, run, after].concat()
+    }
+
+    /// Whether there is no entry.
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The entries.
+    #[inline]
+    pub(crate) fn entries(self) -> impl Iterator<Item = Entry<'a>> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let (layer, length) = head(rest)?;
+            let (entry, next) = rest.split_at_checked(length)?;
+            rest = next;
+            Some(Entry {
+                layer,
+                slot: Slot::read(entry.get(2).copied()?),
+                rrset: RrsetRef::from_wire(entry.get(ENTRY..)?),
+            })
+        })
+    }
+
+    /// The entries of one slot.
+    #[inline]
+    pub(crate) fn of_slot(self, slot: Slot) -> impl Iterator<Item = Entry<'a>> {
+        self.entries().filter(move |entry| entry.slot == slot)
+    }
+
+    /// Slot of the first entry.
+    #[inline]
+    pub(crate) fn first_slot(self) -> Option<Slot> {
+        self.0.get(2).copied().map(Slot::read)
     }
 }
 
 // === impl Slot ===
 
 impl Slot {
-    /// The type of the RRset.
-    pub(crate) fn kind(self) -> Option<Kind> {
+    /// From an octet.
+    #[inline]
+    fn read(octet: u8) -> Self {
+        match octet {
+            0 => Self::Empty,
+            1 => Self::Own,
+            _ => Self::Wildcard,
+        }
+    }
+
+    /// As an octet.
+    fn octet(self) -> u8 {
         match self {
-            Self::Empty => None,
-            Self::Own(kind) | Self::Wildcard(kind) => Some(kind),
+            Self::Empty => 0,
+            Self::Own => 1,
+            Self::Wildcard => 2,
         }
     }
 }
 
-// === impl Kind ===
+// === impl Word ===
 
-impl Kind {
-    /// The type it stands for.
-    pub(crate) fn rtype(self) -> Rtype {
+impl Word {
+    /// As octets.
+    fn octets(self) -> [u8; WORD] {
         match self {
-            Self::A => Rtype::A,
-            Self::Aaaa => Rtype::AAAA,
-            Self::Cname => Rtype::CNAME,
-            Self::Ptr => Rtype::PTR,
+            Self::Nobody => NOBODY,
+            Self::Told => TOLD,
+            Self::By(source) => source,
         }
+        .to_le_bytes()
     }
 }
 
-impl From<&Rdata> for Kind {
-    fn from(rdata: &Rdata) -> Self {
-        match rdata {
-            Rdata::A(_) => Self::A,
-            Rdata::Aaaa(_) => Self::Aaaa,
-            Rdata::Cname(_) => Self::Cname,
-            Rdata::Ptr(_) => Self::Ptr,
-        }
-    }
-}
-
-// === impl Update ===
-
-impl Update {
-    /// Orders updates as the entries they replace.
-    pub(crate) fn cmp_run(&self, other: &Self) -> Ordering {
-        self.hash
-            .cmp(&other.hash)
-            .then_with(|| self.layer.cmp(&other.layer))
-            .then_with(|| self.owner.cmp(&other.owner))
-    }
-}
-
-/// The run of an owner in a layer; empty if it does not exist there.
-pub(crate) fn find<'a>(
-    entries: &'a [Entry],
-    hash: u32,
+/// Appends an entry to others; `write` appends its RRset.
+pub(crate) fn write_entry(
+    entries: &mut Vec<u8>,
     layer: LayerId,
-    owner: &[u8],
-) -> &'a [Entry] {
-    let first = first_of(entries, hash);
-    let same_hash = entries.get(first..).unwrap_or_default();
-    let is_candidate = |entry: &&Entry| entry.hash == hash;
-    let is_other = |entry: &&Entry| entry.hash == hash && !entry.is_of(layer, owner);
-    let skipped = same_hash.iter().take_while(is_other).count();
-    let rest = same_hash.get(skipped..).unwrap_or_default();
-    // Mostly one: the next hash is another, and no second owner is read.
-    let candidates = rest.iter().take_while(is_candidate);
-    let length = candidates
-        .enumerate()
-        .take_while(|(index, entry)| *index == 0 || entry.is_of(layer, owner))
-        .count();
-    rest.get(..length).unwrap_or_default()
+    slot: Slot,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
+    entries.extend_from_slice(&layer.0.to_le_bytes());
+    entries.extend_from_slice(&[slot.octet(), 0, 0]);
+    let start = entries.len();
+    write(entries);
+    let length = u16::try_from(entries.len() - start).expect("an RRset fits a message");
+    if let Some(place) = entries.get_mut(start - 2..start) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
 }
 
-/// Where the entries of a hash begin, or would.
+/// Chunks, one behind the other.
+struct Chunks<'a>(&'a [u8]);
+
+// === impl Chunks ===
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.0.split_first_chunk::<WORD>()?;
+        let (chunk, rest) = rest.split_at_checked(number(*length))?;
+        self.0 = rest;
+        Some(chunk)
+    }
+}
+
+/// Layer and octets of the first of some entries.
+#[inline]
+fn head(entries: &[u8]) -> Option<(LayerId, usize)> {
+    let [a0, a1, _, l0, l1] = *entries.first_chunk::<ENTRY>()?;
+    let length = usize::from(u16::from_le_bytes([l0, l1]));
+    Some((LayerId(u16::from_le_bytes([a0, a1])), ENTRY + length))
+}
+
+/// Where a tag is in an index if tags are spread perfectly.
+#[inline]
+fn expected(tag: u16, count: usize) -> usize {
+    (usize::from(tag) * count) >> u16::BITS
+}
+
+/// Where the records of a tag begin in the index, or would.
 ///
-/// Hashes are spread evenly, so that one is found near where it would stand if
-/// they were spread perfectly; halving would touch more of the shard. Hashes
-/// alone are compared on the way: they stand in the shard, names do not.
-fn first_of(entries: &[Entry], hash: u32) -> usize {
-    let count = u64::try_from(entries.len()).unwrap_or_default();
-    let mut at = usize::try_from((u64::from(hash) * count) >> 32).unwrap_or_default();
-    let is_below = |at: usize| entries.get(at).is_some_and(|entry| entry.hash < hash);
+/// Tags are spread evenly, so that one is found near where it would stand if
+/// they were spread perfectly; halving would touch more of the index.
+#[inline]
+fn first_of(index: &[[u8; SLOT]], tag: u16) -> usize {
+    let mut at = expected(tag, index.len());
+    let is_below = |at: usize| index.get(at).is_some_and(|slot| tag_of(slot) < tag);
     while is_below(at) {
         at += 1;
     }
@@ -183,103 +416,55 @@ fn first_of(entries: &[Entry], hash: u32) -> usize {
     at
 }
 
-/// The entries with some runs replaced. `updates` is sorted and has each run
-/// once.
-pub(crate) fn rebuilt(entries: &[Entry], updates: Vec<Update>) -> Option<Arc<[Entry]>> {
-    let is_replaced = |entry: &Entry| {
-        updates
-            .binary_search_by(|update| {
-                entry
-                    .cmp_run(update.hash, update.layer, update.owner.as_wire())
-                    .reverse()
-            })
-            .is_ok()
-    };
-    let mut merged: Vec<Entry> = entries
-        .iter()
-        .filter(|entry| !is_replaced(entry))
-        .cloned()
-        .collect();
-    merged.extend(updates.into_iter().flat_map(|update| update.run));
-    merged.sort_unstable_by(|left, right| {
-        left.cmp_run(right.hash, right.layer, right.owner())
-            .then_with(|| left.slot.cmp(&right.slot))
-    });
-    (!merged.is_empty()).then(|| merged.into())
+/// The tag in a slot of the index.
+#[inline]
+fn tag_of(slot: &[u8; SLOT]) -> u16 {
+    let [t0, t1, ..] = *slot;
+    u16::from_le_bytes([t0, t1])
 }
+
+/// Where the record of a slot of the index begins.
+#[inline]
+fn offset_of(slot: &[u8; SLOT]) -> usize {
+    let [_, _, offset @ ..] = *slot;
+    number(offset)
+}
+
+/// A number.
+#[inline]
+fn number(octets: [u8; WORD]) -> usize {
+    usize::try_from(u32::from_le_bytes(octets)).unwrap_or(usize::MAX)
+}
+
+/// A word.
+fn read(octets: [u8; WORD]) -> Word {
+    match u32::from_le_bytes(octets) {
+        NOBODY => Word::Nobody,
+        TOLD => Word::Told,
+        source => Word::By(source),
+    }
+}
+
+/// Octets before the index.
+const HEAD: usize = 8;
+
+/// Octets of a slot of the index.
+const SLOT: usize = 6;
+
+/// Octets of a word.
+const WORD: usize = 4;
+
+/// Octets of an entry before its RRset.
+const ENTRY: usize = 5;
+
+/// The word of a record that nobody asserts.
+const NOBODY: u32 = u32::MAX;
+
+/// The word of a record that has a chunk.
+const TOLD: u32 = u32::MAX - 1;
+
+/// Octets that come from memory together.
+const CACHE_LINE: usize = 64;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cache_line_holds_two_entries_and_more() {
-        assert_eq!(size_of::<Entry>(), 24);
-    }
-
-    #[test]
-    fn names_and_layers_of_one_hash_are_kept_apart() {
-        let updates = [(1, "a"), (0, "b"), (0, "a")].map(|(layer, owner)| update(layer, owner));
-        let shard = rebuilt(&[], sorted(updates.into())).unwrap();
-        for (layer, owner, length) in [(0, "a", 2), (0, "b", 2), (1, "a", 2), (1, "b", 0)] {
-            let name: Name = owner.parse().unwrap();
-            let run = find(&shard, 7, LayerId(layer), name.as_wire());
-            assert_eq!(run.len(), length, "{layer} {owner}");
-            assert!(run.iter().all(|entry| entry.owner() == name.as_wire()));
-            assert!(run.is_sorted_by_key(|entry| entry.slot));
-        }
-        assert!(find(&shard, 6, LayerId(0), b"\x01a\x00").is_empty());
-    }
-
-    #[test]
-    fn an_update_replaces_its_own_run_alone() {
-        let shard = rebuilt(&[], sorted(vec![update(0, "a"), update(0, "b")])).unwrap();
-        let mut gone = update(0, "a");
-        gone.run.clear();
-        let shard = rebuilt(&shard, vec![gone]).unwrap();
-        assert_eq!(shard.len(), 2);
-        assert!(find(&shard, 7, LayerId(0), b"\x01a\x00").is_empty());
-        let mut gone = update(0, "b");
-        gone.run.clear();
-        assert!(rebuilt(&shard, vec![gone]).is_none());
-    }
-
-    #[test]
-    fn hashes_are_found_wherever_they_stand() {
-        let hashes = [0, 0, 3, 7, 7, 7, 1 << 30, 1 << 31, u32::MAX, u32::MAX];
-        let entries = hashes.map(|hash| Entry {
-            hash,
-            ..update(0, "a").run[0].clone()
-        });
-        for hash in hashes
-            .into_iter()
-            .chain([1, 5, 8, (1 << 31) + 1, u32::MAX - 1])
-        {
-            let expected = hashes.partition_point(|other| *other < hash);
-            assert_eq!(first_of(&entries, hash), expected, "{hash}");
-        }
-        assert_eq!(first_of(&[], 7), 0);
-    }
-
-    fn sorted(mut updates: Vec<Update>) -> Vec<Update> {
-        updates.sort_by(Update::cmp_run);
-        updates
-    }
-
-    fn update(layer: u16, owner: &str) -> Update {
-        let owner: Name = owner.parse().unwrap();
-        let value = Rdata::A([192, 0, 2, 1].into());
-        let entry = |slot| Entry {
-            rrset: Rrset::encode_of(&owner, [&value], 60).unwrap(),
-            hash: 7,
-            layer: LayerId(layer),
-            slot,
-        };
-        Update {
-            hash: 7,
-            layer: LayerId(layer),
-            owner: owner.clone(),
-            run: vec![entry(Slot::Own(Kind::A)), entry(Slot::Wildcard(Kind::A))],
-        }
-    }
-}
+mod tests;

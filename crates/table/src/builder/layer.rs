@@ -1,7 +1,5 @@
 //! What the builder counts in one layer.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::collections::HashMap;
 
 use foldhash::quality::RandomState;
@@ -18,7 +16,7 @@ pub(super) struct Layer {
     /// How its names are read.
     pub(super) options: LayerOptions,
     /// Rows of all its sources.
-    pub(super) rows: usize,
+    rows: usize,
     /// Owners.
     names: usize,
     /// Owners that are wildcards.
@@ -26,10 +24,8 @@ pub(super) struct Layer {
     /// How many owners are below a name, where there are any. A name of this
     /// map that is no owner is an empty non-terminal (RFC 4592 §2.2.2).
     below: HashMap<Name, u32, RandomState>,
-    /// Owners with hidden rows, and how many are hidden.
-    hidden: BTreeMap<Name, usize>,
-    /// Hidden rows of all owners.
-    hidden_total: usize,
+    /// Rows that are in no RRset.
+    hidden: usize,
 }
 
 // === impl Layer ===
@@ -43,14 +39,13 @@ impl Layer {
             names: 0,
             wildcards: 0,
             below: HashMap::default(),
-            hidden: BTreeMap::new(),
-            hidden_total: 0,
+            hidden: 0,
         }
     }
 
     /// Counts a name that becomes an owner; names above it that begin to exist
-    /// are added to `dirty`.
-    pub(super) fn own(&mut self, id: LayerId, owner: &Name, dirty: &mut BTreeSet<(LayerId, Name)>) {
+    /// are added to `stale`.
+    pub(super) fn own(&mut self, owner: &Name, stale: &mut Vec<Name>) {
         self.names += 1;
         self.wildcards += usize::from(owner.is_wildcard());
         for above in wire::ancestors(owner.as_wire()) {
@@ -59,19 +54,14 @@ impl Layer {
                 continue;
             }
             let name = Name::from_wire(above).expect("what is above a name is a name");
-            dirty.insert((id, name.clone()));
+            stale.push(name.clone());
             self.below.insert(name, 1);
         }
     }
 
     /// Counts a name that is no owner any more; names above it that may cease
-    /// to exist are added to `dirty`.
-    pub(super) fn disown(
-        &mut self,
-        id: LayerId,
-        owner: &Name,
-        dirty: &mut BTreeSet<(LayerId, Name)>,
-    ) {
+    /// to exist are added to `stale`.
+    pub(super) fn disown(&mut self, owner: &Name, stale: &mut Vec<Name>) {
         self.names -= 1;
         self.wildcards -= usize::from(owner.is_wildcard());
         for above in wire::ancestors(owner.as_wire()) {
@@ -79,22 +69,13 @@ impl Layer {
                 Some(count) if *count > 1 => *count -= 1,
                 _ => {
                     if let Some((name, _)) = self.below.remove_entry(above) {
-                        dirty.insert((id, name));
+                        stale.push(name);
                     }
                 }
             }
         }
         if self.below.is_empty() {
             self.below.shrink_to_fit();
-        }
-    }
-
-    /// The name right above an owner.
-    pub(super) fn parent_of(&self, owner: &Name) -> Option<Name> {
-        let parent = wire::parent(owner.as_wire())?;
-        match self.below.get_key_value(parent) {
-            Some((name, _)) => Some(name.clone()),
-            None => Name::from_wire(parent).ok(),
         }
     }
 
@@ -108,13 +89,11 @@ impl Layer {
         self.wildcards > 0
     }
 
-    /// Takes down how many rows of an owner are hidden.
-    pub(super) fn set_hidden(&mut self, owner: &Name, count: usize) {
-        let before = match count {
-            0 => self.hidden.remove(owner),
-            _ => self.hidden.insert(owner.clone(), count),
-        };
-        self.hidden_total = self.hidden_total + count - before.unwrap_or(0);
+    /// Counts the rows of an owner, and how many of them are hidden: no longer
+    /// so many, but so many.
+    pub(super) fn recount(&mut self, before: (usize, usize), after: (usize, usize)) {
+        self.rows = self.rows + after.0 - before.0;
+        self.hidden = self.hidden + after.1 - before.1;
     }
 
     /// How the layer is read.
@@ -132,7 +111,7 @@ impl Layer {
             layer,
             names: self.names,
             rows: self.rows,
-            hidden: self.hidden_total,
+            hidden: self.hidden,
         }
     }
 }

@@ -20,6 +20,7 @@ use proptest::test_runner::TestCaseError;
 
 use super::*;
 use crate::Lookup;
+use crate::Place;
 use crate::Row;
 use crate::WildcardDepth;
 
@@ -281,13 +282,21 @@ fn answer(rows: &[&Row], qtype: Rtype) -> Found {
 
 /// All that a snapshot says.
 fn dump(snapshot: &Snapshot) -> Vec<Found> {
+    let places: Vec<Place> = qnames()
+        .iter()
+        .map(|n| snapshot.place(n.as_wire()))
+        .collect();
+    snapshot.fetch(&places);
     let mut found = Vec::new();
     for layer in LAYERS {
-        for qname in qnames() {
+        for (qname, place) in qnames().iter().zip(&places) {
             for qtype in QTYPES {
-                found.push(match snapshot.lookup(layer, qname.as_wire(), qtype) {
-                    Lookup::Answer(rrset) => Found::Answer(rrset.clone()),
-                    Lookup::Cname(rrset) => Found::Cname(rrset.clone()),
+                let by_place = snapshot.lookup_at(*place, layer, qname.as_wire(), qtype);
+                let by_name = snapshot.lookup(layer, qname.as_wire(), qtype);
+                assert_eq!(by_place, by_name, "{qname} {qtype}");
+                found.push(match by_name {
+                    Lookup::Answer(rrset) => Found::Answer(rrset.to_rrset()),
+                    Lookup::Cname(rrset) => Found::Cname(rrset.to_rrset()),
                     Lookup::Any => Found::Any,
                     Lookup::NoData => Found::NoData,
                     Lookup::EmptyNonTerminal { under_wildcard } => {

@@ -1,18 +1,13 @@
-//! The sources and their rows.
-//!
-//! Each source's rows are one sorted list. Which sources have rows of a name
-//! is kept by the name's hash: names that share one cost a search in vain,
-//! nothing else.
+//! The sources, and where their owners belong.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
+use crate::Change;
 use crate::LayerId;
-use crate::Row;
+use crate::Place;
 use crate::Source;
-use crate::merge::Claim;
 
-/// The sources and their rows.
+/// The sources.
 #[derive(Default)]
 pub(super) struct Sources {
     /// Number of each source.
@@ -21,10 +16,6 @@ pub(super) struct Sources {
     slots: Vec<Option<Slot>>,
     /// Numbers that are free.
     free: Vec<u32>,
-    /// Hash of an owner and source that has it.
-    owners: BTreeSet<(u32, u32)>,
-    /// How many more owners of one hash one source has, where there are more.
-    collisions: BTreeMap<(u32, u32), u32>,
 }
 
 /// One source.
@@ -33,8 +24,8 @@ struct Slot {
     layer: LayerId,
     /// The source.
     source: Source,
-    /// Its rows, sorted.
-    rows: Box<[Row]>,
+    /// Where its owners belong, sorted; two owners may belong to one place.
+    places: Box<[Place]>,
 }
 
 // === impl Sources ===
@@ -45,17 +36,27 @@ impl Sources {
         self.numbers.len()
     }
 
+    /// The number of a source; of one that is not known and asserts nothing,
+    /// none.
+    pub(super) fn find_or_open(&mut self, layer: LayerId, change: &Change) -> Option<u32> {
+        match self.find(layer, &change.source) {
+            None if change.rows.is_empty() => None,
+            None => Some(self.open(layer, change.source.clone())),
+            found => found,
+        }
+    }
+
     /// The number of a source.
-    pub(super) fn find(&self, layer: LayerId, source: &Source) -> Option<u32> {
+    fn find(&self, layer: LayerId, source: &Source) -> Option<u32> {
         self.numbers.get(&(layer, source.clone())).copied()
     }
 
-    /// Adds a source, without rows, and gives its number.
-    pub(super) fn open(&mut self, layer: LayerId, source: Source) -> u32 {
+    /// Adds a source, without owners, and gives its number.
+    fn open(&mut self, layer: LayerId, source: Source) -> u32 {
         let slot = Slot {
             layer,
             source: source.clone(),
-            rows: Box::default(),
+            places: Box::default(),
         };
         let number = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -92,79 +93,17 @@ impl Sources {
         self.slot(number).map(|slot| &slot.source)
     }
 
-    /// The rows of a source.
-    pub(super) fn rows(&self, number: u32) -> &[Row] {
-        self.slot(number).map_or(&[], |slot| &slot.rows)
-    }
-
-    /// Replaces the rows of a source.
-    pub(super) fn replace(&mut self, number: u32, rows: Vec<Row>) {
-        if let Some(Some(slot)) = self.slots.get_mut(index(number)) {
-            slot.rows = rows.into_boxed_slice();
+    /// Notes where the owners of a source belong; gives where they did.
+    pub(super) fn replace(&mut self, number: u32, places: Box<[Place]>) -> Box<[Place]> {
+        match self.slots.get_mut(index(number)) {
+            Some(Some(slot)) => std::mem::replace(&mut slot.places, places),
+            _ => Box::default(),
         }
-    }
-
-    /// Notes that a source has an owner of a hash.
-    pub(super) fn claim(&mut self, hash: u32, number: u32) {
-        if !self.owners.insert((hash, number)) {
-            *self.collisions.entry((hash, number)).or_insert(0) += 1;
-        }
-    }
-
-    /// Notes that a source has one owner of a hash less.
-    pub(super) fn disclaim(&mut self, hash: u32, number: u32) {
-        let key = (hash, number);
-        match self.collisions.get_mut(&key) {
-            Some(count) if *count > 1 => *count -= 1,
-            Some(_) => {
-                self.collisions.remove(&key);
-            }
-            None => {
-                self.owners.remove(&key);
-            }
-        }
-    }
-
-    /// All rows of a name in all layers.
-    pub(super) fn claims<'a>(&'a self, hash: u32, owner: &[u8]) -> impl Iterator<Item = Claim<'a>> {
-        self.slots_of(hash).flat_map(move |(source, slot)| {
-            slot.rows_of(owner).iter().map(move |row| Claim {
-                layer: slot.layer,
-                source,
-                row,
-            })
-        })
-    }
-
-    /// Whether another source of the layer has rows of a name.
-    pub(super) fn has_other(&self, layer: LayerId, number: u32, hash: u32, owner: &[u8]) -> bool {
-        self.slots_of(hash)
-            .filter(|(source, slot)| *source != number && slot.layer == layer)
-            .any(|(_, slot)| !slot.rows_of(owner).is_empty())
-    }
-
-    /// The sources that have an owner of a hash.
-    fn slots_of(&self, hash: u32) -> impl Iterator<Item = (u32, &Slot)> {
-        self.owners
-            .range((hash, 0)..=(hash, u32::MAX))
-            .filter_map(|&(_, number)| Some((number, self.slot(number)?)))
     }
 
     /// A source by number.
     fn slot(&self, number: u32) -> Option<&Slot> {
         self.slots.get(index(number))?.as_ref()
-    }
-}
-
-// === impl Slot ===
-
-impl Slot {
-    /// The source's rows of one owner.
-    fn rows_of(&self, owner: &[u8]) -> &[Row] {
-        let start = self.rows.partition_point(|row| row.owner.as_wire() < owner);
-        let rest = self.rows.get(start..).unwrap_or_default();
-        let length = rest.partition_point(|row| row.owner.as_wire() == owner);
-        rest.get(..length).unwrap_or_default()
     }
 }
 
@@ -175,31 +114,7 @@ fn index(number: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use portolan_proto::Rdata;
-
     use super::*;
-
-    #[test]
-    fn names_that_share_a_hash_are_told_apart() {
-        let mut sources = Sources::default();
-        let number = sources.open(LayerId(0), Source::Inline);
-        let row = |owner: &str| Row {
-            owner: owner.parse().unwrap(),
-            rdata: Rdata::A([192, 0, 2, 1].into()),
-            ttl: 60,
-        };
-        sources.replace(number, vec![row("a"), row("b")]);
-        sources.claim(7, number);
-        sources.claim(7, number);
-        assert_eq!(sources.claims(7, b"\x01a\x00").count(), 1);
-        assert_eq!(sources.claims(7, b"\x01c\x00").count(), 0);
-        sources.disclaim(7, number);
-        sources.replace(number, vec![row("b")]);
-        assert_eq!(sources.claims(7, b"\x01a\x00").count(), 0);
-        assert_eq!(sources.claims(7, b"\x01b\x00").count(), 1);
-        sources.disclaim(7, number);
-        assert_eq!(sources.claims(7, b"\x01b\x00").count(), 0);
-    }
 
     #[test]
     fn a_number_that_is_free_is_given_again() {

@@ -259,6 +259,74 @@ fn figures_tell_names_rows_and_sources() {
 }
 
 #[test]
+fn names_of_one_place_are_told_apart() {
+    let (table, mut builder) = table();
+    let [left, right] = names_of_one_place(&table.load());
+    let (left, right) = (left.as_str(), right.as_str());
+    builder.apply(container(
+        "one",
+        &[(left, "192.0.2.1", 60), (right, "192.0.2.2", 60)],
+    ));
+    builder.apply(container("two", &[(right, "192.0.2.3", 60)]));
+    builder.publish();
+    assert_eq!(addresses(&table, left), (vec![1], 60));
+    assert_eq!(addresses(&table, right), (vec![2, 3], 60));
+
+    builder.apply(container("one", &[(left, "192.0.2.1", 60)]));
+    builder.publish();
+    assert_eq!(addresses(&table, left), (vec![1], 60));
+    assert_eq!(addresses(&table, right), (vec![3], 60));
+
+    builder.apply(container("one", &[(right, "192.0.2.4", 60)]));
+    builder.publish();
+    assert_eq!(addresses(&table, left), (vec![], 0));
+    assert_eq!(addresses(&table, right), (vec![3, 4], 60));
+
+    builder.apply(container("one", &[]));
+    builder.apply(container("two", &[]));
+    builder.publish();
+    assert_eq!(addresses(&table, left), (vec![], 0));
+    assert_eq!(addresses(&table, right), (vec![], 0));
+    assert_eq!(builder.figures().names, 0);
+}
+
+#[test]
+fn rows_are_explained_as_they_were_asserted() {
+    let (_table, mut builder) = table();
+    // One source alone, then two with different TTLs, then one again.
+    let one = container("one", &[("a.example", "192.0.2.1", u32::MAX)]);
+    let two = container(
+        "two",
+        &[
+            ("a.example", "192.0.2.1", 30),
+            ("a.example", "192.0.2.2", 60),
+        ],
+    );
+    let ttls = |builder: &Builder| -> Vec<(String, u32)> {
+        let rows = builder.explain(&name("a.example")).into_iter();
+        rows.map(|row| (row.source.to_string(), row.ttl)).collect()
+    };
+    let (first, second) = (
+        "container one (one) on local",
+        "container two (two) on local",
+    );
+    builder.apply(one);
+    assert_eq!(ttls(&builder), [(first.to_owned(), u32::MAX)]);
+    builder.apply(two);
+    let both = [(first, u32::MAX), (second, 30), (second, 60)];
+    assert_eq!(
+        ttls(&builder),
+        both.map(|(source, ttl)| (source.to_owned(), ttl))
+    );
+    builder.apply(container("one", &[]));
+    let rest = [(second, 30), (second, 60)];
+    assert_eq!(
+        ttls(&builder),
+        rest.map(|(source, ttl)| (source.to_owned(), ttl))
+    );
+}
+
+#[test]
 fn snapshots_that_nobody_reads_are_freed() {
     let (table, mut builder) = table();
     let held = table.load_full();
@@ -334,6 +402,19 @@ fn readers_see_all_of_a_change_or_nothing() {
             reader.join().unwrap();
         }
     });
+}
+
+/// Two names that a table keeps in one place.
+fn names_of_one_place(snapshot: &Snapshot) -> [String; 2] {
+    let mut names = BTreeMap::new();
+    for number in 0..1_000_000 {
+        let text = format!("host{number}.example");
+        let place = snapshot.place(name(&text).as_wire());
+        if let Some(other) = names.insert(place, text.clone()) {
+            return [other, text];
+        }
+    }
+    panic!("a million names have a million places of {}", 1 << 28);
 }
 
 /// The layer of these tests.
