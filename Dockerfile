@@ -20,6 +20,7 @@ FROM ${CERTIFICATES_IMAGE} AS certificates
 # it has no others, and none of them runs as anybody else.
 FROM ${BUSYBOX_IMAGE} AS files
 COPY deploy/image/etc /image/etc
+COPY NOTICE /image/usr/share/doc/portolan/NOTICE
 COPY --from=certificates /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt
 RUN ["/bin/busybox", "sh", "-c", "set -e; \
     /bin/busybox mkdir -p /image/bin /image/etc/traefik/external-enabled; \

@@ -5,6 +5,7 @@ mod configurations;
 mod dashboard;
 mod files;
 mod kubernetes;
+mod notice;
 mod pages;
 mod prometheus;
 mod systemd;

@@ -7,6 +7,7 @@ mod project;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -319,6 +320,12 @@ fn the_image_is_small_and_says_what_it_is() -> anyhow::Result<()> {
     }
     let check = image.inspect("{{json .Config.Healthcheck.Test}}")?;
     ensure!(check.contains("portolan"), "{check}");
+    let notice = image.read("/usr/share/doc/portolan/NOTICE")?;
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("NOTICE");
+    ensure!(
+        notice.trim_end() == fs::read_to_string(shipped)?.trim_end(),
+        "{notice}"
+    );
     Ok(())
 }
 

@@ -37,7 +37,9 @@ impl Image {
         fs::create_dir(context.path().join("dist"))?;
         fs::create_dir(context.path().join("deploy"))?;
         fs::copy(&binary, context.path().join("dist/portolan"))?;
-        fs::copy(source.join("Dockerfile"), context.path().join("Dockerfile"))?;
+        for file in ["Dockerfile", "NOTICE"] {
+            fs::copy(source.join(file), context.path().join(file))?;
+        }
         let copied = Command::new("cp")
             .arg("-r")
             .arg(source.join("deploy/image"))
@@ -86,6 +88,12 @@ impl Image {
     /// Its size in octets.
     pub(super) fn size(&self) -> anyhow::Result<u64> {
         Ok(self.inspect("{{.Size}}")?.parse()?)
+    }
+
+    /// What a file in it says.
+    pub(super) fn read(&self, path: &str) -> anyhow::Result<String> {
+        let program = ["run", "--rm", "--entrypoint", "/bin/busybox", &self.name];
+        self.engine.docker(&[&program[..], &["cat", path]].concat())
     }
 
     /// What the engine knows of it.
