@@ -56,7 +56,8 @@ LABEL org.opencontainers.image.title="Portolan" \
 FROM base AS prebuilt
 COPY dist/portolan /bin/portolan
 
-# The toolchain's own target is the static one: Alpine's C library is musl.
+# The target of Alpine's toolchain is the static one, musl being its C library.
+# Another image needs that target and a C compiler for it beside its own.
 FROM ${RUST_IMAGE} AS build
 RUN command -v cc >/dev/null || apk add --no-cache gcc musl-dev
 WORKDIR /source
@@ -67,7 +68,8 @@ COPY tests tests
 ARG REVISION=unknown
 ARG BUILD_TIME=unknown
 RUN PORTOLAN_REVISION="${REVISION}" PORTOLAN_BUILD_TIME="${BUILD_TIME}" \
-    cargo build --profile dist --locked --bin portolan
+    cargo build --profile dist --locked --bin portolan --target "$(uname -m)-unknown-linux-musl" \
+    && cp target/*-unknown-linux-musl/dist/portolan /portolan
 
 FROM base
-COPY --from=build /source/target/dist/portolan /bin/portolan
+COPY --from=build /portolan /bin/portolan

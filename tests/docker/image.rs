@@ -4,6 +4,7 @@
 mod build;
 mod joyride;
 mod project;
+mod shipped;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
