@@ -66,13 +66,25 @@ pub(crate) enum Lookup {
     /// An answer.
     Hit {
         /// The answer.
-        answer: Answer,
+        kept: Kept,
         /// An entry to be refreshed meanwhile.
         refresh: Option<Arc<Entry>>,
     },
     /// An expired entry, of use if upstreams have nothing better
     /// ([`Cache::stale`]).
     Verify,
+}
+
+/// An answer that the cache has, and goes on having: what it takes to pass it
+/// on without a copy of its own.
+#[derive(Debug)]
+pub struct Kept {
+    /// The entry.
+    entry: Arc<Entry>,
+    /// The TTL of all records, in seconds.
+    ttl: u32,
+    /// Extended error to add.
+    ede: Option<Ede>,
 }
 
 /// An entry that may be of use, and whether its time is up.
@@ -140,8 +152,8 @@ impl Cache {
             return Lookup::Miss;
         };
         match (found.remaining, &self.config.serve_stale) {
-            (Some(remaining), _) => self.fresh(question, found.entry, remaining, now),
-            (None, Some(stale)) => self.expired(question, found.entry, stale, now),
+            (Some(remaining), _) => self.fresh(found.entry, remaining, now),
+            (None, Some(stale)) => self.expired(found.entry, stale, now),
             (None, None) => Lookup::Miss,
         }
     }
@@ -168,7 +180,12 @@ impl Cache {
     }
 
     /// The answer that an expired entry gives.
-    pub(crate) fn stale_answer(&self, question: &Question, entry: &Entry) -> Answer {
+    pub(crate) fn stale_answer(&self, question: &Question, entry: &Arc<Entry>) -> Answer {
+        self.stale_kept(entry).to_answer(question)
+    }
+
+    /// What an expired entry has to say.
+    fn stale_kept(&self, entry: &Arc<Entry>) -> Kept {
         self.metrics.stale.inc();
         self.half(entry.kind()).metrics().hits.inc();
         let ttl = self.config.serve_stale.as_ref().map_or(0, |s| s.reply_ttl);
@@ -178,7 +195,11 @@ impl Cache {
         } else {
             Ede::STALE_ANSWER
         };
-        answer(question, entry, ttl, Some(ede))
+        Kept {
+            entry: Arc::clone(entry),
+            ttl,
+            ede: Some(ede),
+        }
     }
 
     /// Whether an entry for the name may be here.
@@ -238,13 +259,7 @@ impl Cache {
 
     /// Answers from an entry in its time, and has it refreshed if it is
     /// popular and near its end.
-    fn fresh(
-        &self,
-        question: &Question,
-        entry: Arc<Entry>,
-        remaining: u32,
-        now: Instant,
-    ) -> Lookup {
+    fn fresh(&self, entry: Arc<Entry>, remaining: u32, now: Instant) -> Lookup {
         self.metrics.requests.inc();
         self.half(entry.kind()).metrics().hits.inc();
         let ttl = if self.config.keepttl {
@@ -257,7 +272,6 @@ impl Cache {
             .message()
             .ede()
             .or_else(|| (entry.kind() == Kind::Failure).then_some(Ede::CACHED_ERROR));
-        let answer = answer(question, &entry, ttl, ede);
         let refresh = self.config.prefetch.as_ref().is_some_and(|prefetch| {
             entry.kind() != Kind::Failure && entry.wants_prefetch(prefetch, remaining, now)
         }) && entry.begin_refresh(now);
@@ -265,29 +279,23 @@ impl Cache {
             self.metrics.prefetches.inc();
         }
         Lookup::Hit {
-            answer,
-            refresh: refresh.then_some(entry),
+            refresh: refresh.then(|| Arc::clone(&entry)),
+            kept: Kept { entry, ttl, ede },
         }
     }
 
     /// Answers from an expired entry, or leaves it to be verified.
-    fn expired(
-        &self,
-        question: &Question,
-        entry: Arc<Entry>,
-        stale: &ServeStale,
-        now: Instant,
-    ) -> Lookup {
+    fn expired(&self, entry: Arc<Entry>, stale: &ServeStale, now: Instant) -> Lookup {
         let verify = matches!(stale.mode, StaleMode::Verify { .. });
         // RFC 8767 §5: after a failure, no other attempt for a while.
         if verify && entry.may_refresh(now) {
             return Lookup::Verify;
         }
         self.metrics.requests.inc();
-        let answer = self.stale_answer(question, &entry);
+        let kept = self.stale_kept(&entry);
         let refresh = !verify && entry.begin_refresh(now);
         Lookup::Hit {
-            answer,
+            kept,
             refresh: refresh.then_some(entry),
         }
     }
@@ -398,6 +406,30 @@ impl Cache {
             .max(limits.min_ttl)
             .min(limits.max_ttl.max(limits.min_ttl));
         Some(Duration::from_secs(ttl.into()))
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// What the upstream said. Its TTLs are not those to be sent.
+    pub fn message(&self) -> &Message {
+        self.entry.message()
+    }
+
+    /// The TTL of all records, in seconds.
+    pub fn ttl(&self) -> u32 {
+        self.ttl
+    }
+
+    /// Extended error to add.
+    pub fn ede(&self) -> Option<Ede> {
+        self.ede
+    }
+
+    /// The answer, copied.
+    pub fn to_answer(&self, question: &Question) -> Answer {
+        answer(question, &self.entry, self.ttl, self.ede)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::Cache;
 use crate::Context;
 use crate::Failure;
 use crate::Forward;
+use crate::Kept;
 use crate::Question;
 use crate::StaleMode;
 use crate::Transport;
@@ -49,6 +50,15 @@ pub struct Resolver {
     inner: Arc<Inner>,
 }
 
+/// What is known of a question without asking.
+#[derive(Debug)]
+pub enum Known {
+    /// An answer of the cache.
+    Kept(Kept),
+    /// One that was made for the question.
+    Made(Answer),
+}
+
 /// What clones of a resolver share.
 #[derive(Debug)]
 struct Inner {
@@ -73,6 +83,18 @@ struct Refreshing {
     recheck: Duration,
     /// Whether there was no failure.
     success: bool,
+}
+
+// === impl Known ===
+
+impl Known {
+    /// The answer.
+    pub fn into_answer(self, question: &Question) -> Answer {
+        match self {
+            Self::Kept(kept) => kept.to_answer(question),
+            Self::Made(answer) => answer,
+        }
+    }
 }
 
 // === impl Resolver ===
@@ -118,20 +140,26 @@ impl Resolver {
     /// Answers from the cache, at once, and about special names. An entry that
     /// has to be refreshed is refreshed meanwhile. Any thread may call this.
     pub fn cached(&self, question: &Question, now: Instant) -> Option<Answer> {
+        Some(self.known(question, now)?.into_answer(question))
+    }
+
+    /// What [`Self::cached`] answers with, uncopied where it is kept.
+    pub fn known(&self, question: &Question, now: Instant) -> Option<Known> {
         if let Some(answer) = self.inner.special(question) {
-            return Some(answer);
+            return Some(Known::Made(answer));
         }
         let cache = self.inner.cache.as_ref()?;
         match cache.lookup(question, now) {
-            Lookup::Miss => cache.cut(question, now, |above| {
-                self.inner.is_of_same(question, above)
-            }),
+            Lookup::Miss => {
+                let is_of_same = |above: &[u8]| self.inner.is_of_same(question, above);
+                cache.cut(question, now, is_of_same).map(Known::Made)
+            }
             Lookup::Verify => None,
-            Lookup::Hit { answer, refresh } => {
+            Lookup::Hit { kept, refresh } => {
                 if let Some(entry) = refresh {
                     self.spawn_refresh(question.clone(), entry);
                 }
-                Some(answer)
+                Some(Known::Kept(kept))
             }
         }
     }

@@ -211,6 +211,18 @@ impl Message {
         }
     }
 
+    /// Writes a TTL over that of every record which ends at `end` or before, in
+    /// a copy of the message or of its beginning.
+    pub(crate) fn write_ttls(&self, copy: &mut [u8], end: usize, ttl: u32) {
+        let before = |span: &&Span| usize::from(span.end) <= end;
+        for span in self.spans.iter().take_while(before) {
+            let octets = copy.get_mut(usize::from(span.ttl_at)..);
+            if let Some(octets) = octets.and_then(|tail| tail.first_chunk_mut::<4>()) {
+                *octets = ttl.to_be_bytes();
+            }
+        }
+    }
+
     /// The octets, without the OPT.
     pub fn wire(&self) -> &[u8] {
         &self.wire

@@ -240,24 +240,20 @@ impl<'b> ResponseWriter<'b> {
         limit: usize,
         edns: &EdnsReply<'_>,
     ) {
-        let limit = limit.min(MAX_MESSAGE);
-        let upstream_truncated = message.flags().0 & Flags::TRUNCATED;
-        let flags = head.flags(query.flags, query.edns.is_some()) | upstream_truncated;
-        begin(out, query, flags);
-        let reserve = opt_reserve(query, edns, limit.saturating_sub(out.len()));
-        let mut counts = [0u16; 3];
-        // Offsets within the records hold only under a question of the same
-        // length; without one there is nothing to pass on.
-        if message.question_end() == out.len() {
-            let cut = cut(message, limit.saturating_sub(reserve));
-            if cut.truncated {
-                set_truncated(out);
-            }
-            let records = message.wire().get(message.question_end()..cut.end);
-            out.extend_from_slice(records.unwrap_or_default());
-            counts = cut.counts;
-        }
-        end(out, query, head.rcode, edns, counts, limit);
+        pass_on(out, query, head, (message, None), limit, edns);
+    }
+
+    /// The same, with one TTL for all records: that of an answer which was
+    /// kept for a while.
+    pub fn relay_kept(
+        out: &mut Vec<u8>,
+        query: &Query<'_>,
+        head: ResponseHead,
+        (message, ttl): (&Message, u32),
+        limit: usize,
+        edns: &EdnsReply<'_>,
+    ) {
+        pass_on(out, query, head, (message, Some(ttl)), limit, edns);
     }
 
     /// Writes a query to an upstream: the second 16 bits of the header and the
@@ -283,6 +279,38 @@ impl<'b> ResponseWriter<'b> {
             reply.write_to(out, Rcode::NOERROR, dnssec_ok);
         }
     }
+}
+
+/// Passes a message on, with its own TTLs or with one for all.
+fn pass_on(
+    out: &mut Vec<u8>,
+    query: &Query<'_>,
+    head: ResponseHead,
+    (message, ttl): (&Message, Option<u32>),
+    limit: usize,
+    edns: &EdnsReply<'_>,
+) {
+    let limit = limit.min(MAX_MESSAGE);
+    let upstream_truncated = message.flags().0 & Flags::TRUNCATED;
+    let flags = head.flags(query.flags, query.edns.is_some()) | upstream_truncated;
+    begin(out, query, flags);
+    let reserve = opt_reserve(query, edns, limit.saturating_sub(out.len()));
+    let mut counts = [0u16; 3];
+    // Offsets within the records hold only under a question of the same
+    // length; without one there is nothing to pass on.
+    if message.question_end() == out.len() {
+        let cut = cut(message, limit.saturating_sub(reserve));
+        if cut.truncated {
+            set_truncated(out);
+        }
+        let records = message.wire().get(message.question_end()..cut.end);
+        out.extend_from_slice(records.unwrap_or_default());
+        if let Some(ttl) = ttl {
+            message.write_ttls(out, cut.end, ttl);
+        }
+        counts = cut.counts;
+    }
+    end(out, query, head.rcode, edns, counts, limit);
 }
 
 /// How much of a message is passed on.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use portolan_forward::Answer;
+use portolan_forward::Known;
 use portolan_forward::Question;
 use portolan_forward::Resolver;
 use portolan_forward::Transport as UpstreamTransport;
@@ -346,16 +347,19 @@ impl Stages<'_> {
             return Ok(Outcome::answered("forward", Rcode::REFUSED));
         }
         let question = question(query, self.received.transport);
-        match resolver.cached(&question, self.received.now) {
-            Some(Answer { message, ede, .. }) => {
-                let order = self.block.loadbalance.as_ref();
-                let turn =
-                    order.map_or(0, |_| self.shared.rotation.turn(&query.qname, query.qtype));
-                let rcode = relay::write(out, query, &self.frame, message, ede, order, turn);
-                Ok(Outcome::answered("cache", rcode))
+        let Some(known) = resolver.known(&question, self.received.now) else {
+            return Err(self.pending("forward", Vec::new(), None));
+        };
+        let rcode = match (known, self.block.loadbalance.as_ref()) {
+            (Known::Kept(kept), None) => relay::write_kept(out, query, &self.frame, &kept),
+            (known, order) => {
+                let Answer { message, ede, .. } = known.into_answer(&question);
+                let rotation = &self.shared.rotation;
+                let turn = order.map_or(0, |_| rotation.turn(&query.qname, query.qtype));
+                relay::write(out, query, &self.frame, message, ede, order, turn)
             }
-            None => Err(self.pending("forward", Vec::new(), None)),
-        }
+        };
+        Ok(Outcome::answered("cache", rcode))
     }
 
     /// The query as something that waits for an upstream.

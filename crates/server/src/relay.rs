@@ -1,5 +1,6 @@
 //! Responses from upstreams, passed on.
 
+use portolan_forward::Kept;
 use portolan_proto::Ede;
 use portolan_proto::Flags;
 use portolan_proto::Message;
@@ -32,13 +33,24 @@ pub(crate) fn write(
         order.apply(&mut message, rotation);
     }
     let frame = ede.map_or(*frame, |ede| frame.with_ede(ede, ""));
-    let head = ResponseHead {
-        rcode: representable(message.rcode(), query),
-        authoritative: message.flags().has(Flags::AUTHORITATIVE),
-        recursion_available: true,
-        authentic_data: authentic(query, &message),
-    };
+    let head = head(query, &message);
     ResponseWriter::relay(out, query, head, &message, frame.limit, &frame.edns());
+    head.rcode
+}
+
+/// Writes what the cache has, as [`write()`] does, without a copy of its own.
+/// Gives the code of the response.
+pub(crate) fn write_kept(
+    out: &mut Vec<u8>,
+    query: &Query<'_>,
+    frame: &Frame<'_>,
+    kept: &Kept,
+) -> Rcode {
+    let message = kept.message();
+    let frame = kept.ede().map_or(*frame, |ede| frame.with_ede(ede, ""));
+    let head = head(query, message);
+    let (limit, message) = (frame.limit, (message, kept.ttl()));
+    ResponseWriter::relay_kept(out, query, head, message, limit, &frame.edns());
     head.rcode
 }
 
@@ -72,6 +84,16 @@ pub(crate) fn write_after(
     }
     writer.finish(query, rcode, &edns);
     rcode
+}
+
+/// The head of a response that passes a message on.
+fn head(query: &Query<'_>, message: &Message) -> ResponseHead {
+    ResponseHead {
+        rcode: representable(message.rcode(), query),
+        authoritative: message.flags().has(Flags::AUTHORITATIVE),
+        recursion_available: true,
+        authentic_data: authentic(query, message),
+    }
 }
 
 /// AD is for clients that asked for it (RFC 6840 §5.8).

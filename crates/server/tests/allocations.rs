@@ -1,5 +1,6 @@
 //! An ordinary query is answered without an allocation, from the datagram to
-//! the datagram, whatever the listener, the family and the answer.
+//! the datagram, whatever the listener, the family and the answer: about local
+//! names, and from the cache.
 //!
 //! The counts are those of the whole process: no other test may be here.
 
@@ -13,6 +14,14 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portolan_forward::Cache;
+use portolan_forward::CacheConfig;
+use portolan_forward::CacheLabels;
+use portolan_forward::Config;
+use portolan_forward::Context;
+use portolan_forward::Forward;
+use portolan_forward::Resolver;
+use portolan_forward::UpstreamConfig;
 use portolan_proto::Name;
 use portolan_proto::Rdata;
 use portolan_server::Block;
@@ -33,10 +42,13 @@ use portolan_table::Row;
 use portolan_table::Source;
 use portolan_table::Table;
 use portolan_testkit::process::free_port;
+use portolan_testkit::upstream::FakeUpstream;
 use prometheus::Registry;
 use stats_alloc::INSTRUMENTED_SYSTEM;
 use stats_alloc::Region;
 use stats_alloc::StatsAlloc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Counts.
 #[global_allocator]
@@ -64,7 +76,10 @@ fn an_ordinary_query_allocates_nothing() {
         (Some(Ipv6Addr::LOCALHOST.into()), free_port()),
         (None, free_port()),
     ];
-    let routings = listeners.map(|(ip, port)| (listener(ip, port), routing(&families, port)));
+    let upstream = runtime.block_on(FakeUpstream::answering()).unwrap();
+    let resolver = runtime.block_on(resolver(&upstream));
+    let routings =
+        listeners.map(|(ip, port)| (listener(ip, port), routing(&families, &resolver, port)));
     let prepared = server.prepare(BTreeMap::from(routings)).unwrap();
     server.commit(prepared);
 
@@ -76,18 +91,22 @@ fn an_ordinary_query_allocates_nothing() {
             for _ in 0..3 {
                 exchange(&client, &message, records);
             }
-            let region = Region::new(ALLOCATOR);
-            for _ in 0..200 {
-                exchange(&client, &message, records);
-            }
-            let change = region.change();
-            assert_eq!(
-                (change.allocations, change.reallocations),
-                (0, 0),
-                "{what} from {ip}: {change:?}"
-            );
+            // What the upstream was asked for may still be tidied up.
+            let mut seen = Vec::new();
+            let is_none = (0..5).any(|_| {
+                let region = Region::new(ALLOCATOR);
+                for _ in 0..200 {
+                    exchange(&client, &message, records);
+                }
+                let change = region.change();
+                let is_none = (change.allocations, change.reallocations) == (0, 0);
+                seen.push(change);
+                is_none
+            });
+            assert!(is_none, "{what} from {ip}: {seen:?}");
         }
     }
+    assert_eq!(upstream.count(), 2, "one question without OPT, one with DO");
     assert!(runtime.block_on(server.shut_down(Duration::from_secs(5))));
 }
 
@@ -103,6 +122,8 @@ fn queries() -> Vec<(&'static str, Vec<u8>, u8)> {
         ("no data", query(b"\x01a\x04test\x00", 16, &[]), 0),
         ("no name", query(b"\x02no\x04test\x00", 1, &opt), 0),
         ("any", query(b"\x01a\x04test\x00", 255, &[]), 1),
+        ("from the cache", query(b"\x01a\x07example\x00", 1, &[]), 1),
+        ("with OPT", query(b"\x01A\x07example\x00", 1, &opt), 1),
         (
             "no query",
             b"\x00\x07\x01\x00\x00\x02\0\0\0\0\0\0".to_vec(),
@@ -148,12 +169,27 @@ fn listener(ip: Option<IpAddr>, port: u16) -> ListenAddr {
     ListenAddr { ip, scope: 0, port }
 }
 
-/// One block for all names, with metrics.
-fn routing(families: &Families, port: u16) -> Routing {
+/// A resolver with a cache that asks one upstream.
+async fn resolver(upstream: &FakeUpstream) -> Resolver {
+    let families =
+        portolan_forward::Families::register(&Registry::new()).expect("the registry is empty");
+    let context = Context::new(TaskTracker::new(), CancellationToken::new(), families);
+    let config = Config {
+        upstreams: vec![UpstreamConfig::Addr(upstream.addr())],
+        ..Config::default()
+    };
+    let stanza = Forward::build(config, &context).await;
+    let stanza = stanza.expect("the upstream has an address");
+    let cache = Cache::new(CacheConfig::default(), &CacheLabels::default(), &context);
+    Resolver::new(Some(cache), vec![stanza], &context)
+}
+
+/// One block for all names, with metrics: those of one zone are local.
+fn routing(families: &Families, resolver: &Resolver, port: u16) -> Routing {
     let layer = LocalLayer {
         layer: LAYER,
         plugin: "hosts",
-        zones: vec![Name::root()],
+        zones: vec!["test".parse().expect("a name")],
         fallthrough: Fallthrough::Never,
         fallthrough_unsupported: false,
         unknown: UnknownAction::NxDomain,
@@ -163,7 +199,7 @@ fn routing(families: &Families, port: u16) -> Routing {
     let block = Block {
         zone: Name::root(),
         local: vec![layer],
-        resolver: None,
+        resolver: Some(resolver.clone()),
         whoami: false,
         loadbalance: None,
         hooks: Hooks {

@@ -376,9 +376,10 @@ fn stale_answers_come_at_once_within_their_window() {
     let cache = Fixture::new(|config| config.serve_stale = Some(ServeStale::default()));
     let question = question("a.example");
     cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), 0.0);
-    let Lookup::Hit { answer, refresh } = cache.lookup(&question, 61.0) else {
+    let Lookup::Hit { kept, refresh } = cache.lookup(&question, 61.0) else {
         panic!("a stale answer");
     };
+    let answer = kept.to_answer(&question);
     assert_eq!(ttl(&answer.message), 0);
     assert_eq!(answer.ede, Some(Ede::STALE_ANSWER));
     let entry = refresh.expect("a refresh begins");
@@ -665,7 +666,7 @@ impl Fixture {
     /// The answer, if there is one.
     fn hit(&self, question: &Question, at: f64) -> Option<Answer> {
         match self.lookup(question, at) {
-            Lookup::Hit { answer, .. } => Some(answer),
+            Lookup::Hit { kept, .. } => Some(kept.to_answer(question)),
             Lookup::Miss | Lookup::Verify => None,
         }
     }

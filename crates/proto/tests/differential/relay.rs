@@ -40,6 +40,15 @@ proptest! {
         let mut out = Vec::new();
         ResponseWriter::relay(&mut out, &query, head, &upstream, limit, &EdnsReply::default());
 
+        // One TTL for all is the same, written before or meanwhile.
+        let mut kept = upstream.clone();
+        kept.map_ttls(|_| 7);
+        let (mut before, mut meanwhile) = (Vec::new(), Vec::new());
+        let reply = EdnsReply::default();
+        ResponseWriter::relay(&mut before, &query, head, &kept, limit, &reply);
+        ResponseWriter::relay_kept(&mut meanwhile, &query, head, (&upstream, 7), limit, &reply);
+        assert_eq!(before, meanwhile);
+
         assert!(out.len() <= limit);
         let decoded = op::Message::from_vec(&out).unwrap();
         let meant = op::Message::from_vec(upstream.wire()).unwrap();
