@@ -18,6 +18,7 @@ use crate::directive::hosts;
 use crate::directive::loadbalance;
 use crate::directive::log;
 use crate::directive::loop_detection;
+use crate::directive::multisocket;
 use crate::directive::prometheus;
 use crate::directive::ready;
 use crate::directive::reload;
@@ -55,6 +56,7 @@ pub(crate) fn build(
     let mut block = ServerBlock {
         keys,
         bind: setup.run("bind", bind::setup),
+        multisocket: setup.run("multisocket", multisocket::setup),
         debug: setup.run("debug", debug::setup),
         any: setup.run("any", any::setup),
         loop_detection: setup.run("loop", loop_detection::setup),

@@ -12,6 +12,7 @@ use crate::directive::health::Health;
 use crate::directive::hosts::Hosts;
 use crate::directive::loadbalance::LoadBalance;
 use crate::directive::log::LogRule;
+use crate::directive::multisocket::Multisocket;
 use crate::directive::prometheus::Prometheus;
 use crate::directive::ready::Ready;
 use crate::directive::reload::Reload;
@@ -45,6 +46,8 @@ pub struct ServerBlock {
     pub keys: Vec<Located<Key>>,
     /// Addresses to listen on; empty for every local address.
     pub bind: Vec<Located<Bind>>,
+    /// The UDP sockets of each address.
+    pub multisocket: Option<Located<Multisocket>>,
     /// `debug`: log messages of the debug level.
     pub debug: Option<Located<()>>,
     /// `any`: accepted; questions of type ANY follow RFC 8482 anyway.

@@ -17,6 +17,7 @@ pub(crate) mod hosts;
 pub(crate) mod loadbalance;
 pub(crate) mod log;
 pub(crate) mod loop_detection;
+pub(crate) mod multisocket;
 pub(crate) mod prometheus;
 pub(crate) mod ready;
 pub(crate) mod reload;

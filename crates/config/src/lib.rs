@@ -80,6 +80,7 @@ pub use directive::loadbalance::LoadBalance;
 pub use directive::loadbalance::LoadBalancePolicy;
 pub use directive::log::LogRule;
 pub use directive::log::ResponseClass;
+pub use directive::multisocket::Multisocket;
 pub use directive::prometheus::Prometheus;
 pub use directive::ready::Monitor;
 pub use directive::ready::Ready;

@@ -11,7 +11,9 @@ use portolan_config as config;
 use portolan_config::{Config, ServerBlock};
 use portolan_forward as forward;
 use portolan_proto::Name;
-use portolan_server::{Block, Hooks, ListenAddr, LocalLayer, Routing, UnknownAction};
+use portolan_server::{
+    Block, Hooks, ListenAddr, LocalLayer, Routing, SocketOptions, UnknownAction,
+};
 use portolan_table::LayerId;
 use portolan_telemetry::admin::{Endpoint, Serves};
 use portolan_telemetry::errors::{ErrorReporter, Level, Rule};
@@ -88,7 +90,16 @@ struct CacheKey {
 }
 
 /// Blocks under construction, by listener.
-type Routes = BTreeMap<ListenAddr, Vec<(Name, Arc<Block>)>>;
+type Routes = BTreeMap<ListenAddr, Route>;
+
+/// What one listener has.
+#[derive(Default)]
+struct Route {
+    /// Zones and their blocks.
+    zones: Vec<(Name, Arc<Block>)>,
+    /// What the first block says of its sockets that says something.
+    sockets: Option<SocketOptions>,
+}
 
 // === impl Generation ===
 
@@ -162,16 +173,17 @@ impl Generation {
                 serves: Serves::Version,
             });
         }
-        for (listener, zones) in routes {
+        for (listener, Route { zones, sockets }) in routes {
             let label = listener.label();
             let counted = zones.iter().any(|(_, block)| block.hooks.metrics.is_some());
             let unrouted = counted.then(|| parts.server_families.block(&label, "dropped"));
             next.plan
                 .zones
                 .extend(zones.iter().map(|(zone, _)| (zone.clone(), listener)));
-            next.plan
-                .routings
-                .insert(listener, Routing::new(zones, unrouted));
+            next.plan.routings.insert(
+                listener,
+                Routing::new(zones, unrouted).on(sockets.unwrap_or_default()),
+            );
         }
         Ok(())
     }
@@ -230,8 +242,11 @@ impl Generation {
                         lookups: lookups.clone(),
                     },
                 });
-                let routes = routes.entry(listener).or_default();
-                routes.extend(
+                let route = routes.entry(listener).or_default();
+                let sockets = block.multisocket.as_ref();
+                let sockets = sockets.map(|sockets| translate::sockets(sockets.value));
+                route.sockets = route.sockets.or(sockets);
+                route.zones.extend(
                     names
                         .iter()
                         .map(|name| (name.clone(), Arc::clone(&at_work))),

@@ -1,6 +1,7 @@
 //! From what the configuration says to what each crate wants to be told.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -10,8 +11,20 @@ use portolan_config as config;
 use portolan_files as files;
 use portolan_forward as forward;
 use portolan_proto::{Name, Rcode};
-use portolan_server::{Fallthrough, UnknownAction};
+use portolan_server::{Fallthrough, SocketOptions, UnknownAction};
 use portolan_table::LayerId;
+
+/// A `multisocket` directive.
+pub(crate) fn sockets(from: config::Multisocket) -> SocketOptions {
+    let octets = |octets| usize::try_from(octets).unwrap_or(usize::MAX);
+    let defaults = SocketOptions::default();
+    SocketOptions {
+        count: from.sockets.map(usize::from).and_then(NonZeroUsize::new),
+        receive_buffer: from.receive_buffer.map_or(defaults.receive_buffer, octets),
+        send_buffer: from.send_buffer.map(octets),
+        segmentation: from.segmentation,
+    }
+}
 
 /// A `forward` directive.
 pub(crate) fn forward(from: &config::Forward) -> anyhow::Result<forward::Config> {

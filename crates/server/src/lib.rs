@@ -48,6 +48,7 @@ pub use event::Transport;
 pub use limits::Limits;
 pub use listen::BindError;
 pub use listen::ListenAddr;
+pub use listen::SocketOptions;
 pub use loadbalance::LoadBalance;
 pub use loadbalance::Weights;
 pub use loadbalance::WeightsError;

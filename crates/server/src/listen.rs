@@ -8,6 +8,7 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::UdpSocket;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use nix::sys::socket::setsockopt;
@@ -45,6 +46,23 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// The UDP sockets of a listener, as they are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// How many; `None` for as many as the server has by default.
+    pub count: Option<NonZeroUsize>,
+    /// Receive buffer of each to ask the kernel for, in octets. Default 4 MiB:
+    /// some thousand small datagrams, so that a burst waits instead of being
+    /// lost.
+    pub receive_buffer: usize,
+    /// Send buffer of each to ask the kernel for, in octets; by default what
+    /// the kernel gives by itself.
+    pub send_buffer: Option<usize>,
+    /// Whether the kernel may put datagrams together and cut them up (UDP GRO
+    /// and GSO). Default on.
+    pub segmentation: bool,
+}
+
 /// The open sockets of a listener.
 #[derive(Debug)]
 pub(crate) struct Sockets {
@@ -54,15 +72,24 @@ pub(crate) struct Sockets {
     pub(crate) tcp: TcpListener,
 }
 
-/// Receive buffer asked for, in octets: about 4,000 small datagrams, so that
-/// a burst waits instead of being lost.
-const RECEIVE_BUFFER: usize = 4 << 20;
-
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 512;
 
 /// How often a UDP worker looks up from its socket.
 const UDP_WAKE: Duration = Duration::from_millis(100);
+
+// === impl SocketOptions ===
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            count: None,
+            receive_buffer: 4 << 20,
+            send_buffer: None,
+            segmentation: true,
+        }
+    }
+}
 
 // === impl ListenAddr ===
 
@@ -72,21 +99,28 @@ impl ListenAddr {
         format!("dns://{self}")
     }
 
-    /// Opens the sockets. With `exclusive`, an address that another process
+    /// Opens the sockets, `workers` unless they are to be so many. With
+    /// `exclusive`, an address that another process
     /// listens on is refused, although the kernel would share it.
     ///
     /// # Errors
     ///
     /// [`BindError`] for the first socket that cannot be opened.
-    pub(crate) fn bind(self, workers: usize, exclusive: bool) -> Result<Sockets, BindError> {
+    pub(crate) fn bind(
+        self,
+        options: SocketOptions,
+        workers: usize,
+        exclusive: bool,
+    ) -> Result<Sockets, BindError> {
         // SO_REUSEPORT lets a second server of the same user take half of the
         // traffic without a word, so what comes first does not ask for it.
-        let mut udp = vec![self.open_udp(!exclusive)?];
+        let workers = options.count.map_or(workers, NonZeroUsize::get);
+        let mut udp = vec![self.open_udp(options, !exclusive)?];
         if exclusive {
             self.open(Transport::Tcp, false)?;
         }
         for _ in 1..workers {
-            udp.push(self.open_udp(true)?);
+            udp.push(self.open_udp(options, true)?);
         }
         let tcp = self.open(Transport::Tcp, true)?;
         tcp.listen(BACKLOG)
@@ -101,8 +135,13 @@ impl ListenAddr {
     ///
     /// It is kept also where it was bound to see whether the port is free:
     /// closing it would lose the queries that have reached it by then.
-    fn open_udp(self, shared: bool) -> Result<UdpSocket, BindError> {
+    fn open_udp(self, options: SocketOptions, shared: bool) -> Result<UdpSocket, BindError> {
         let socket = self.open(Transport::Udp, shared)?;
+        // The kernel grants as much of it as it allows.
+        drop(socket.set_recv_buffer_size(options.receive_buffer));
+        if let Some(octets) = options.send_buffer {
+            drop(socket.set_send_buffer_size(octets));
+        }
         socket
             .set_reuse_port(true)
             .map_err(|source| self.error(Transport::Udp, source))?;
@@ -186,8 +225,6 @@ impl fmt::Display for ListenAddr {
 
 /// Sets what a UDP worker needs of its socket.
 fn prepare_udp(socket: &Socket, ip: IpAddr) -> io::Result<()> {
-    // The kernel grants as much of it as it allows.
-    drop(socket.set_recv_buffer_size(RECEIVE_BUFFER));
     socket.set_read_timeout(Some(UDP_WAKE))?;
     // The address a query was sent to is the one its response leaves from
     // (RFC 5625 §5), also where a host has several. A socket on one address
@@ -218,7 +255,7 @@ mod tests {
     #[test]
     fn workers_share_a_port_that_nobody_else_can_have() {
         let addr = free();
-        let sockets = addr.bind(2, true).unwrap();
+        let sockets = addr.bind(SocketOptions::default(), 2, true).unwrap();
         for exclusive in [true, false] {
             let other = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
             other.set_reuse_port(!exclusive).unwrap();
@@ -227,7 +264,7 @@ mod tests {
             assert_eq!(other.bind(&taken.into()).is_err(), exclusive);
         }
         assert!(matches!(
-            addr.bind(1, true),
+            addr.bind(SocketOptions::default(), 1, true),
             Err(BindError {
                 transport: Transport::Udp,
                 ..
@@ -250,13 +287,33 @@ mod tests {
     #[test]
     fn what_arrives_before_the_last_socket_is_open_is_kept() {
         let addr = free();
-        let first = addr.open_udp(false).unwrap();
+        let first = addr.open_udp(SocketOptions::default(), false).unwrap();
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         client
             .send_to(b"q", (Ipv4Addr::LOCALHOST, addr.port))
             .unwrap();
-        let _second = addr.open_udp(true).unwrap();
+        let _second = addr.open_udp(SocketOptions::default(), true).unwrap();
         assert_eq!(count(&first), 1);
+    }
+
+    #[test]
+    fn sockets_are_as_many_and_as_large_as_is_wanted() {
+        let options = SocketOptions {
+            count: NonZeroUsize::new(3),
+            receive_buffer: 40_000,
+            send_buffer: Some(30_000),
+            segmentation: true,
+        };
+        let sockets = free().bind(options, 1, true).unwrap();
+        assert_eq!(sockets.udp.len(), 3);
+        for socket in sockets.udp {
+            let socket = Socket::from(socket);
+            // The kernel doubles it for what it keeps beside the octets.
+            assert_eq!(socket.recv_buffer_size().unwrap(), 80_000);
+            assert_eq!(socket.send_buffer_size().unwrap(), 60_000);
+        }
+        let sockets = free().bind(SocketOptions::default(), 2, true).unwrap();
+        assert_eq!(sockets.udp.len(), 2);
     }
 
     /// How many datagrams wait at a socket.

@@ -8,6 +8,7 @@ use portolan_proto::Rtype;
 
 use crate::Block;
 use crate::Hooks;
+use crate::SocketOptions;
 use crate::metrics::BlockMetrics;
 
 /// The zones of one listener and the blocks that serve them.
@@ -17,6 +18,8 @@ pub struct Routing {
     zones: Vec<(Name, Arc<Block>)>,
     /// What watches the queries that belong to no block: metrics, perhaps.
     unrouted: Hooks,
+    /// The sockets of the listener.
+    sockets: SocketOptions,
 }
 
 // === impl Routing ===
@@ -34,7 +37,21 @@ impl Routing {
             metrics: unrouted,
             ..Hooks::default()
         };
-        Self { zones, unrouted }
+        Self {
+            zones,
+            unrouted,
+            sockets: SocketOptions::default(),
+        }
+    }
+
+    /// The same, on other sockets than the default ones.
+    pub fn on(self, sockets: SocketOptions) -> Self {
+        Self { sockets, ..self }
+    }
+
+    /// The sockets of the listener.
+    pub(crate) fn sockets(&self) -> SocketOptions {
+        self.sockets
     }
 
     /// The zone that is closest to `qname`, and its block. A DS query belongs

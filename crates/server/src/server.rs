@@ -25,6 +25,7 @@ use crate::Families;
 use crate::Limits;
 use crate::ListenAddr;
 use crate::Routing;
+use crate::SocketOptions;
 use crate::clients::Clients;
 use crate::handle::Shared;
 use crate::listen::Sockets;
@@ -48,7 +49,7 @@ pub struct Server {
     connections: Arc<Connections>,
     /// Bounds on clients.
     limits: Limits,
-    /// UDP workers of each listener.
+    /// UDP workers of each listener that is not told how many it has.
     workers: usize,
     /// The listeners.
     listeners: Mutex<BTreeMap<ListenAddr, Listener>>,
@@ -72,6 +73,8 @@ struct Listener {
     routing: Arc<ArcSwap<Routing>>,
     /// Ends the listener.
     stop: CancellationToken,
+    /// As what its sockets were opened.
+    options: SocketOptions,
     /// Its UDP sockets.
     sockets: Vec<Arc<UdpSocket>>,
     /// Its UDP workers.
@@ -130,11 +133,15 @@ impl Server {
     pub fn prepare(&self, routings: BTreeMap<ListenAddr, Routing>) -> Result<Prepared, BindError> {
         let current: BTreeSet<ListenAddr> = self.lock().keys().copied().collect();
         let mut opened = BTreeMap::new();
-        for addr in routings.keys().filter(|addr| !current.contains(addr)) {
+        let is_new = |(addr, _): &(&ListenAddr, &Routing)| !current.contains(addr);
+        for (addr, routing) in routings.iter().filter(is_new) {
             // Where this process holds the port already, it is no stranger.
             let exclusive =
                 current.iter().all(|other| other.port != addr.port) && !self.is_closing(addr.port);
-            opened.insert(*addr, addr.bind(self.workers, exclusive)?);
+            opened.insert(
+                *addr,
+                addr.bind(routing.sockets(), self.workers, exclusive)?,
+            );
         }
         Ok(Prepared { opened, routings })
     }
@@ -160,7 +167,12 @@ impl Server {
         drop(ended);
         for (addr, routing) in routings {
             match (listeners.get(&addr), opened.remove(&addr)) {
-                (Some(listener), _) => listener.routing.store(Arc::new(routing)),
+                (Some(listener), _) => {
+                    if listener.options != routing.sockets() {
+                        tracing::warn!(%addr, "other sockets take effect at the next start");
+                    }
+                    listener.routing.store(Arc::new(routing));
+                }
                 (None, Some(sockets)) => {
                     listeners.insert(addr, self.start(addr, sockets, routing));
                 }
@@ -193,6 +205,7 @@ impl Server {
 
     /// Starts the workers of a listener.
     fn start(&self, addr: ListenAddr, sockets: Sockets, routing: Routing) -> Listener {
+        let options = routing.sockets();
         let routing = Arc::new(ArcSwap::from_pointee(routing));
         let stop = CancellationToken::new();
         let (udp, workers) = (0..)
@@ -213,6 +226,7 @@ impl Server {
         Listener {
             routing,
             stop,
+            options,
             sockets: udp,
             workers,
         }
@@ -233,7 +247,7 @@ impl Server {
         let socket = Arc::new(socket);
         let worker = Worker {
             bound,
-            segments: true,
+            segments: routing.load().sockets().segmentation,
             socket: Arc::clone(&socket),
             routing: Arc::clone(routing),
             shared: Arc::clone(&self.shared),

@@ -46,6 +46,8 @@ fn block(server: &Spanned<tree::Server>, source: &mut Source<'_>) -> RawBlock {
     let server = server.get_ref();
     let mut directives = Vec::new();
     directives.extend(bind(server, source));
+    let multisocket = server.multisocket.as_ref();
+    directives.extend(table("multisocket", multisocket, source, self::multisocket));
     directives.extend(flag("debug", server.debug.as_ref(), source));
     directives.extend(flag("any", server.any.as_ref(), source));
     directives.extend(flag("whoami", server.whoami.as_ref(), source));
@@ -229,6 +231,18 @@ fn hosts(draft: &mut Draft<'_, '_>, hosts: &tree::Hosts) {
         "fallthrough_unsupported",
         hosts.fallthrough_unsupported.as_ref(),
     );
+}
+
+/// Writes the words of `multisocket`.
+fn multisocket(draft: &mut Draft<'_, '_>, sockets: &tree::Multisocket) {
+    draft.argument(sockets.sockets.as_ref());
+    draft.property("receive_buffer", sockets.receive_buffer.as_ref());
+    draft.property("send_buffer", sockets.send_buffer.as_ref());
+    if let Some(segmentation) = &sockets.segmentation {
+        let offset = segmentation.span().start;
+        let word = draft.token(if *segmentation.get_ref() { "on" } else { "off" }, offset);
+        draft.line("segmentation", offset, vec![word]);
+    }
 }
 
 /// Writes the words of `docker-cluster`.

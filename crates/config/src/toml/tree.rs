@@ -47,6 +47,8 @@ pub(super) struct Server {
     pub(super) bind: Option<Values>,
     /// Addresses or interfaces not to listen on.
     pub(super) bind_except: Option<Values>,
+    /// `[server.multisocket]`.
+    pub(super) multisocket: Option<Table<Multisocket>>,
     /// `debug = true`.
     pub(super) debug: Option<Flag>,
     /// `any = true`.
@@ -86,6 +88,18 @@ tables! {
         interval: Value,
         /// By how much it varies.
         jitter: Value,
+    }
+
+    /// `[server.multisocket]`.
+    Multisocket {
+        /// How many sockets.
+        sockets: Value,
+        /// Octets of the receive buffer.
+        receive_buffer: Value,
+        /// Octets of the send buffer.
+        send_buffer: Value,
+        /// Whether the kernel puts datagrams together and cuts them up.
+        segmentation: Flag,
     }
 
     /// `[server.health]`.

@@ -73,12 +73,48 @@ const ACCEPTED: &[&str] = &[
     "whoami",
     "any",
     "loop",
+    "multisocket",
+    "multisocket 1",
+    "multisocket 1024 { receive_buffer 4096 ; send_buffer 1073741824 ; segmentation off }",
+    "multisocket { segmentation on }",
     "debug",
     "traefik-externals { directory D ; env_file F ; host_ip 1.2.3.4 2001:db8::1 ; ttl 60 ; fallthrough }",
 ];
 
 /// Stanzas that are refused, and what the error has in it.
 const REFUSED: &[(&str, &str)] = &[
+    (
+        "multisocket 0",
+        "Corefile:2:13 - Error during parsing: number of sockets must be 1 to 1024: 0",
+    ),
+    ("multisocket -1", "number of sockets must be 1 to 1024: -1"),
+    (
+        "multisocket 1025",
+        "number of sockets must be 1 to 1024: 1025",
+    ),
+    ("multisocket two", "'two' is not a whole number"),
+    ("multisocket 1 2", "Wrong argument count"),
+    (
+        "multisocket { receive_buffer 4095 }",
+        "receive_buffer must be 4096 to 1073741824 octets: 4095",
+    ),
+    (
+        "multisocket { send_buffer 4M }",
+        "'4M' is not a whole number",
+    ),
+    ("multisocket { send_buffer }", "Wrong argument count"),
+    (
+        "multisocket { segmentation maybe }",
+        "segmentation is 'on' or 'off', not 'maybe'",
+    ),
+    (
+        "multisocket { segmentations on }",
+        "unknown property 'segmentations' (did you mean 'segmentation'?)",
+    ),
+    (
+        "multisocket ; multisocket 2",
+        "this plugin can only be used once per Server Block",
+    ),
     ("health 8080", "address 8080: missing port in address"),
     ("health bla", "missing port in address"),
     ("health bla:a", "invalid port"),

@@ -312,7 +312,7 @@ fn every_edge_case_has_its_outcome() {
 #[test]
 fn every_directive_name_of_coredns_is_known() {
     let names = "root metadata geoip cancel proxyproto quic grpc_server https https3 timeouts \
-        multisocket nsid bufsize trace pprof shed dnstap local dns64 chaos tsig rewrite autopath \
+        nsid bufsize trace pprof shed dnstap local dns64 chaos tsig rewrite autopath \
         acl header dnssec tls minimal template transfer route53 azure clouddns k8s_external \
         kubernetes file auto secondary etcd grpc erratic on sign view nomad";
     for name in names.split_whitespace() {

@@ -75,6 +75,31 @@ fn endpoints_and_reload() {
 }
 
 #[test]
+fn sockets() {
+    assert_twins(
+        ". {\n multisocket 2 {\n receive_buffer 65536\n send_buffer 32768\n segmentation off\n }\n whoami\n}\n.:54 {\n multisocket\n whoami\n}\n.:55 {\n multisocket {\n segmentation on\n }\n whoami\n}",
+        r#"
+        [[server]]
+        zones = ["."]
+        whoami = true
+        multisocket = { sockets = 2, receive-buffer = 65536, send-buffer = 32768, segmentation = false }
+
+        [[server]]
+        zones = ["."]
+        port = 54
+        whoami = true
+        multisocket = true
+
+        [[server]]
+        zones = ["."]
+        port = 55
+        whoami = true
+        multisocket = { segmentation = true }
+        "#,
+    );
+}
+
+#[test]
 fn reload_alone_and_with_jitter_only() {
     assert_twins(
         ". {\n reload\n whoami\n}",
