@@ -68,7 +68,8 @@ COPY tests tests
 ARG REVISION=unknown
 ARG BUILD_TIME=unknown
 RUN PORTOLAN_REVISION="${REVISION}" PORTOLAN_BUILD_TIME="${BUILD_TIME}" \
-    cargo build --profile dist --locked --bin portolan --target "$(uname -m)-unknown-linux-musl" \
+    cargo rustc --profile dist --locked --bin portolan --target "$(uname -m)-unknown-linux-musl" \
+    -- -C link-arg=-Wl,-z,pack-relative-relocs \
     && cp target/*-unknown-linux-musl/dist/portolan /portolan
 
 FROM base
