@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::Families;
-use crate::question::Padding;
+use crate::question::Hop;
 
 #[test]
 fn ttls_are_clamped_in_the_first_reply_and_count_down() {
@@ -680,7 +680,7 @@ fn question(name: &str) -> Question {
 /// An empty NOERROR to a question.
 fn reply(question: &Question) -> Reply {
     let mut wire = Vec::new();
-    question.write_query(&mut wire, 7, Some(1232), Padding::None);
+    question.write_query(&mut wire, 7, Some(1232), Hop::Udp);
     let query = Query::read(&wire).unwrap();
     Reply::to(&Received {
         id: query.id,
@@ -690,6 +690,7 @@ fn reply(question: &Question) -> Reply {
         question: query.question.to_vec(),
         edns_payload: Some(1232),
         dnssec_ok: query.dnssec_ok(),
+        keepalive: None,
         tcp: false,
         source: "127.0.0.1:1".parse().unwrap(),
         index: 0,

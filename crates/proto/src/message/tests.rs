@@ -221,6 +221,21 @@ fn the_first_extended_error_is_told() {
     }
 }
 
+#[test]
+fn the_idle_time_of_the_connection_is_told() {
+    for (options, expected) in [
+        (&[][..], None),
+        (&[0, 11, 0, 2, 1, 44], Some(300)),
+        (&[0, 15, 0, 2, 0, 22, 0, 11, 0, 2, 0, 0], Some(0)),
+        (&[0, 11, 0, 0], None),
+        (&[0, 11, 0, 3, 0, 1, 0], None),
+        (&[0, 11, 0, 2, 1], None),
+    ] {
+        let message = Message::parse(Wire::new(0x8180).opt(0, options).build()).unwrap();
+        assert_eq!(message.tcp_keepalive(), expected, "{options:?}");
+    }
+}
+
 /// The mistakes of RFC 9267 in the owner of a record.
 #[test]
 fn owners_that_cannot_be_read_are_refused() {
