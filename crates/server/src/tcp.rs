@@ -90,8 +90,8 @@ struct Connection {
 
 /// A response to be written.
 struct Outgoing {
-    /// The message.
-    response: Vec<u8>,
+    /// The message behind its length.
+    framed: Vec<u8>,
     /// The place it holds in the pipeline until it is written.
     permit: OwnedSemaphorePermit,
 }
@@ -342,16 +342,16 @@ impl Connection {
             Step::Silent => {}
             // The channel has a place for each permit.
             Step::Respond => {
-                let response = out;
-                drop(responses.try_send(Outgoing { response, permit }));
+                let framed = framed(&out);
+                drop(responses.try_send(Outgoing { framed, permit }));
             }
             Step::Resolve(pending) => {
                 let later = responses.clone();
                 self.acceptor
                     .queries
                     .spawn(shared, pending, move |response| {
-                        let response = response.to_vec();
-                        drop(later.try_send(Outgoing { response, permit }));
+                        let framed = framed(response);
+                        drop(later.try_send(Outgoing { framed, permit }));
                     });
             }
         }
@@ -364,18 +364,23 @@ impl Drop for Connection {
     }
 }
 
-/// Writes responses as they come, each behind its length.
+/// A response behind its length, for one write (RFC 7766 §8). It is copied just
+/// once: while a client takes its time there may be many.
+fn framed(response: &[u8]) -> Vec<u8> {
+    match u16::try_from(response.len()) {
+        Ok(length) => [&length.to_be_bytes(), response].concat(),
+        // No limit lets it be so long.
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Writes responses as they come.
 async fn write_all(
     mut writer: OwnedWriteHalf,
     mut outgoing: mpsc::Receiver<Outgoing>,
     limit: Duration,
 ) {
-    while let Some(Outgoing { response, permit }) = outgoing.recv().await {
-        let Ok(length) = u16::try_from(response.len()) else {
-            continue;
-        };
-        // RFC 7766 §8: length and message in one write.
-        let framed = [&length.to_be_bytes()[..], &response].concat();
+    while let Some(Outgoing { framed, permit }) = outgoing.recv().await {
         match timeout(limit, writer.write_all(&framed)).await {
             Ok(Ok(())) => drop(permit),
             Ok(Err(_)) | Err(_) => return,
