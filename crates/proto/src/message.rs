@@ -253,9 +253,10 @@ impl Message {
         self.question_end
     }
 
-    /// Octets held on the heap.
-    pub fn heap_size(&self) -> usize {
-        self.wire.capacity() + self.spans.capacity() * size_of::<Span>()
+    /// Octets of each piece that is held on the heap.
+    pub fn heap_sizes(&self) -> [usize; 2] {
+        let spans = self.spans.capacity() * size_of::<Span>();
+        [self.wire.capacity(), spans]
     }
 
     /// Gives back what the vectors hold in reserve, before keeping it long.
