@@ -221,21 +221,6 @@ fn the_first_extended_error_is_told() {
     }
 }
 
-#[test]
-fn the_idle_time_of_the_connection_is_told() {
-    for (options, expected) in [
-        (&[][..], None),
-        (&[0, 11, 0, 2, 1, 44], Some(300)),
-        (&[0, 15, 0, 2, 0, 22, 0, 11, 0, 2, 0, 0], Some(0)),
-        (&[0, 11, 0, 0], None),
-        (&[0, 11, 0, 3, 0, 1, 0], None),
-        (&[0, 11, 0, 2, 1], None),
-    ] {
-        let message = Message::parse(Wire::new(0x8180).opt(0, options).build()).unwrap();
-        assert_eq!(message.tcp_keepalive(), expected, "{options:?}");
-    }
-}
-
 /// The mistakes of RFC 9267 in the owner of a record.
 #[test]
 fn owners_that_cannot_be_read_are_refused() {
@@ -292,10 +277,17 @@ fn compression_that_leads_nowhere_gives_no_name() {
             .record(Section::Answer, b"\xc0\x0c", 65280, 60, target)
             .record(Section::Answer, b"\xc0\x2d", 1, 60, &[192, 0, 2, 1])
             .build();
+        assert_eq!(
+            Message::parse(wire).err(),
+            Some(MessageError::Record),
+            "{name}"
+        );
+        let wire = Wire::new(0x8180)
+            .record(Section::Answer, b"\xc0\x0c", 65280, 60, target)
+            .build();
         let message = Message::parse(wire).unwrap();
-        let records: Vec<_> = message.records().collect();
-        assert_eq!(records[1].owner(), None, "{name}");
-        assert_eq!(records[0].rdata_name(), None, "{name}");
+        let record = message.records().next().unwrap();
+        assert_eq!(record.rdata_name(), None, "{name}");
     }
 }
 
@@ -303,20 +295,17 @@ fn compression_that_leads_nowhere_gives_no_name() {
 fn a_name_that_compression_makes_too_long_is_none() {
     let label = [vec![63], vec![b'a'; 63]].concat();
     let long = [label.repeat(3), vec![0xc0, 0x0c]].concat();
-    let wire = Wire::new(0x8180)
-        .record(Section::Answer, &long, 1, 60, &[192, 0, 2, 1])
-        .record(
-            Section::Answer,
-            &[&[50][..], &[b'b'; 50], &[0xc0, 33]].concat(),
-            1,
-            60,
-            &[192, 0, 2, 1],
-        )
-        .build();
-    let message = Message::parse(wire).unwrap();
-    let owners: Vec<_> = message.records().map(|record| record.owner()).collect();
-    assert_eq!(owners[0].as_ref().unwrap().as_wire().len(), 3 * 64 + 17);
-    assert_eq!(owners[1], None);
+    let wire = Wire::new(0x8180).record(Section::Answer, &long, 1, 60, &[192, 0, 2, 1]);
+    let message = Message::parse(wire.clone().build()).unwrap();
+    let owner = message.records().next().unwrap().owner();
+    assert_eq!(owner.unwrap().as_wire().len(), 3 * 64 + 17);
+    for (length, readable) in [(45, true), (46, false)] {
+        let longer = [&[length][..], &vec![b'b'; usize::from(length)], &[0xc0, 33]].concat();
+        let wire = wire
+            .clone()
+            .record(Section::Answer, &longer, 1, 60, &[192, 0, 2, 1]);
+        assert_eq!(Message::parse(wire.build()).is_ok(), readable, "{length}");
+    }
 }
 
 #[test]
@@ -332,9 +321,12 @@ fn chains_of_pointers_are_followed_only_so_far() {
             .record(Section::Answer, b"\xc0\x0c", 65280, 60, &chain)
             .record(Section::Answer, &owner, 1, 60, &[192, 0, 2, 1])
             .build();
-        let message = Message::parse(wire).unwrap();
-        let owner = message.records().nth(1).unwrap().owner();
-        assert_eq!(owner.is_some(), readable, "{hops}");
+        let owner = Message::parse(wire).map(|message| {
+            let record = message.records().nth(1);
+            record.and_then(|record| record.owner())
+        });
+        assert_eq!(matches!(owner, Ok(Some(_))), readable, "{hops}");
+        assert_eq!(owner.is_err(), !readable, "{hops}");
     }
 }
 
@@ -349,7 +341,7 @@ fn the_name_in_data_ends_within_the_data() {
         (b"\x05b", None),
     ] {
         let wire = Wire::new(0x8180)
-            .record(Section::Answer, b"\xc0\x0c", 5, 60, rdata)
+            .record(Section::Answer, b"\xc0\x0c", 65280, 60, rdata)
             .record(Section::Answer, &[0], 16, 60, b"\x01a")
             .build();
         let message = Message::parse(wire).unwrap();
@@ -428,12 +420,11 @@ fn the_minimum_of_a_soa_is_its_last_field() {
     ];
     let wire = Wire::new(0x8183)
         .record(Section::Authority, b"\xc0\x10", 6, 3600, &rdata.concat())
-        .record(Section::Authority, b"\xc0\x10", 6, 3600, &[1, 2, 3])
-        .record(Section::Authority, b"\xc0\x10", 2, 3600, &[0; 20])
+        .record(Section::Authority, b"\xc0\x10", 16, 3600, &[0; 20])
         .build();
     let message = Message::parse(wire).unwrap();
     let minimums: Vec<_> = message.records().map(|r| r.soa_minimum()).collect();
-    assert_eq!(minimums, [Some(300), None, None]);
+    assert_eq!(minimums, [Some(300), None]);
 }
 
 #[test]
@@ -441,12 +432,11 @@ fn a_kept_message_holds_no_reserve() {
     let mut wire = Vec::with_capacity(65_535);
     wire.extend(Wire::new(0x8180).a().build());
     let mut message = Message::parse(wire).unwrap();
-    assert!(message.heap_sizes().iter().sum::<usize>() > 65_000);
+    assert!(message.heap_size() > 65_000);
 
     message.shrink();
 
-    let held: usize = message.heap_sizes().iter().sum();
-    assert!(held < 200, "{held}");
+    assert!(message.heap_size() < 200, "{}", message.heap_size());
     assert_eq!(message.records().count(), 1);
 }
 
@@ -479,6 +469,7 @@ fn listing(message: &Message) -> Vec<String> {
 
 /// A response to `www.example.org A` with id 0x1234, in the making. The
 /// question is at 12, `example.org` at 16, the first record at 33.
+#[derive(Clone)]
 struct Wire {
     /// The octets, counts not written.
     octets: Vec<u8>,
