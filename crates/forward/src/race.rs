@@ -161,8 +161,8 @@ impl Race<'_> {
         }
     }
 
-    /// Leaves attempts to the background. Those that get no answer have
-    /// justified a second query each.
+    /// Leaves attempts to the background. Those that get no answer, or one that
+    /// would have been kept back, have justified a second query each.
     fn leave(&self, mut running: Running, hedges: usize) {
         if running.is_empty() {
             // All that was asked has answered.
@@ -172,11 +172,13 @@ impl Race<'_> {
         let Some(place) = hedging.straggle() else {
             return;
         };
+        let failover = self.failover.to_vec();
         self.context.spawn(async move {
             let _place = place;
             let mut unanswered = 0;
             while let Some((_, _, result)) = running.next().await {
-                unanswered += usize::from(result.is_err());
+                let of_use = result.is_ok_and(|message| !failover.contains(&message.rcode()));
+                unanswered += usize::from(!of_use);
             }
             for _ in 0..unanswered.min(hedges) {
                 hedging.give_back();
