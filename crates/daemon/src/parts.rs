@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::builder::BuilderHandle;
 use crate::clusters::Shown;
-use crate::flush::Caches;
+use crate::memory;
 use crate::sources::{Layers, SourceParts};
 
 /// What generations share.
@@ -31,8 +31,6 @@ pub(crate) struct Parts {
     pub(crate) cluster_families: portolan_cluster::Families,
     /// Who is in them.
     pub(crate) clusters: Shown,
-    /// The caches in effect.
-    pub(crate) caches: Caches,
     /// Figure of the directives in effect.
     pub(crate) plugin_enabled: IntGaugeVec,
     /// The query runtime.
@@ -55,7 +53,6 @@ impl Parts {
         metrics: &Metrics,
         readiness: &Readiness,
         clusters: Shown,
-        caches: Caches,
         queries: &Handle,
     ) -> anyhow::Result<Self> {
         let registry = metrics.registry();
@@ -67,7 +64,8 @@ impl Parts {
             &tasks,
             stop.clone(),
         )?;
-        let limits = Limits::within_descriptors(descriptors());
+        let limits = Limits::within_descriptors(descriptors())
+            .within_memory(memory::limit().unwrap_or(u64::MAX));
         let server_families = portolan_server::Families::register(registry)?;
         let server = Server::new(
             queries.clone(),
@@ -99,7 +97,6 @@ impl Parts {
             forward_families: portolan_forward::Families::register(registry)?,
             cluster_families: portolan_cluster::Families::register(registry)?,
             clusters,
-            caches,
             plugin_enabled,
             queries: queries.clone(),
             pending: limits.pending,

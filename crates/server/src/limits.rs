@@ -6,9 +6,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Queries that wait for an upstream, over all listeners. One more is
-    /// answered SERVFAIL. Default 8,192.
+    /// answered SERVFAIL. Default 8,192, less where little memory is to be had.
     pub pending: usize,
-    /// Of these, queries of one client. Default 2,048.
+    /// Of these, queries of one client. Default 2,048, a quarter of them where
+    /// they are less.
     pub pending_per_client: usize,
     /// Open TCP connections, over all listeners. One more closes the one that
     /// has been idle longest. Default 1,024, less where few file descriptors
@@ -19,6 +20,10 @@ pub struct Limits {
     /// Queries of one TCP connection that are answered at a time; further
     /// ones are not read meanwhile. Default 128.
     pub pipelined: usize,
+    /// Octets of responses that TCP clients have not taken yet, over all
+    /// connections. One more closes the connection for which most wait.
+    /// Default 32 MiB, less where little memory is to be had.
+    pub unsent: usize,
     /// How long a TCP connection may be silent between messages (RFC 7766
     /// §6.2.3). Default 10 s.
     pub idle: Duration,
@@ -43,6 +48,7 @@ impl Default for Limits {
             connections: 1024,
             connections_per_client: 256,
             pipelined: 128,
+            unsent: 32 << 20,
             idle: Duration::from_secs(10),
             read: Duration::from_secs(3),
             write: Duration::from_secs(5),
@@ -65,11 +71,43 @@ impl Limits {
             ..default
         }
     }
+
+    /// These under a limit of `octets` of memory: a quarter of them is for
+    /// queries that wait, an eighth for responses that do.
+    pub fn within_memory(self, octets: u64) -> Self {
+        let share = |octets: u64| usize::try_from(octets).unwrap_or(usize::MAX);
+        let pending = share(octets / 4 / PENDING_OCTETS).max(MIN_PENDING);
+        Self {
+            pending: self.pending.min(pending),
+            pending_per_client: self.pending_per_client.min(pending / 4),
+            unsent: self.unsent.min(share(octets / 8)),
+            ..self
+        }
+    }
 }
+
+/// What a query takes that waits for upstreams which say nothing: two or three
+/// sockets, their part of the kernel included.
+const PENDING_OCTETS: u64 = 32 * 1024;
+
+/// Queries that may wait in any case.
+const MIN_PENDING: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn little_memory_bounds_what_waits() {
+        let default = Limits::default();
+        assert_eq!(default.within_memory(u64::MAX), default);
+        assert_eq!(default.within_memory(1 << 30), default);
+        let small = default.within_memory(50 << 20);
+        assert_eq!((small.pending, small.pending_per_client), (400, 100));
+        assert_eq!(small.unsent, 6_553_600);
+        assert_eq!(small.connections, default.connections);
+        assert_eq!(default.within_memory(0).pending, MIN_PENDING);
+    }
 
     #[test]
     fn few_descriptors_leave_room_for_upstreams() {

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -62,6 +64,9 @@ pub(crate) struct Connections {
     families: Families,
     /// The connections by number.
     open: Mutex<(u64, BTreeMap<u64, Open>)>,
+    /// Octets of responses that clients have not taken yet, those of
+    /// connections that are being closed as well.
+    unsent: AtomicUsize,
 }
 
 /// What is known of an open connection.
@@ -70,6 +75,8 @@ struct Open {
     client: IpAddr,
     /// When the last message was read.
     active: Instant,
+    /// Octets of responses that the client has not taken yet.
+    unsent: Arc<AtomicUsize>,
     /// Closes it.
     close: CancellationToken,
 }
@@ -84,16 +91,41 @@ struct Connection {
     client: SocketAddr,
     /// Address and port of the server.
     local: SocketAddr,
+    /// Octets of responses that the client has not taken yet.
+    unsent: Arc<AtomicUsize>,
     /// Closes it.
     close: CancellationToken,
 }
 
+/// Where the responses of one connection go.
+#[derive(Clone)]
+struct Outlet {
+    /// To be written.
+    responses: mpsc::Sender<Outgoing>,
+    /// Octets that wait there.
+    unsent: Arc<AtomicUsize>,
+    /// All connections.
+    connections: Arc<Connections>,
+}
+
 /// A response to be written.
 struct Outgoing {
-    /// The message behind its length.
-    framed: Vec<u8>,
+    /// The message.
+    response: Vec<u8>,
     /// The place it holds in the pipeline until it is written.
     permit: OwnedSemaphorePermit,
+    /// Its octets, which are counted until it is written.
+    share: Share,
+}
+
+/// Octets that are counted until it is dropped.
+struct Share {
+    /// How many.
+    octets: usize,
+    /// Those of the connection.
+    unsent: Arc<AtomicUsize>,
+    /// All connections.
+    connections: Arc<Connections>,
 }
 
 /// Splits a stream into messages.
@@ -145,13 +177,17 @@ impl Acceptor {
         drop(stream.set_nodelay(true));
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let close = self.stop.child_token();
-        let number = self.connections.add(client.ip(), close.clone(), now());
+        let unsent = Arc::<AtomicUsize>::default();
+        let number = self
+            .connections
+            .add(client.ip(), Arc::clone(&unsent), close.clone(), now());
         let local = SocketAddr::new(local.ip().to_canonical(), local.port());
         let connection = Connection {
             acceptor: Arc::clone(self),
             number,
             client,
             local,
+            unsent,
             close,
         };
         self.queries
@@ -180,12 +216,19 @@ impl Connections {
             limits,
             families,
             open: Mutex::default(),
+            unsent: AtomicUsize::new(0),
         }
     }
 
     /// Notes a new connection. If there are too many, the one that has been
     /// silent longest is closed: of the same client if that one has too many.
-    fn add(&self, client: IpAddr, close: CancellationToken, now: Instant) -> u64 {
+    fn add(
+        &self,
+        client: IpAddr,
+        unsent: Arc<AtomicUsize>,
+        close: CancellationToken,
+        now: Instant,
+    ) -> u64 {
         let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let (next, open) = &mut *guard;
         let of_client = open.values().filter(|other| other.client == client).count();
@@ -206,6 +249,7 @@ impl Connections {
             Open {
                 client,
                 active: now,
+                unsent,
                 close,
             },
         );
@@ -213,6 +257,27 @@ impl Connections {
             .connections
             .set(i64::try_from(open.len()).unwrap_or(i64::MAX));
         *next
+    }
+
+    /// Closes connections, those first for which most octets wait, until no
+    /// more wait for the others than may.
+    fn relieve(&self) {
+        let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = &mut guard.1;
+        let waiting = |open: &Open| open.unsent.load(Ordering::Relaxed);
+        // What waits for one that was closed before goes with it, soon.
+        let mut unsent: usize = open.values().map(waiting).sum();
+        while unsent > self.limits.unsent
+            && let Some((&number, octets)) = open
+                .iter()
+                .map(|(number, open)| (number, waiting(open)))
+                .max_by_key(|(_, octets)| *octets)
+            && let Some(victim) = open.remove(&number)
+        {
+            victim.close.cancel();
+            self.families.evicted.inc();
+            unsent = unsent.saturating_sub(octets);
+        }
     }
 
     /// Notes that a message was read.
@@ -248,8 +313,13 @@ impl Connection {
         let limits = self.acceptor.limits;
         let permits = Arc::new(Semaphore::new(limits.pipelined));
         let (responses, outgoing) = mpsc::channel(limits.pipelined);
+        let outlet = Outlet {
+            responses,
+            unsent: Arc::clone(&self.unsent),
+            connections: Arc::clone(&self.acceptor.connections),
+        };
         let writing = write_all(writer, outgoing, limits.write);
-        let reading = self.read_all(reader, responses, permits);
+        let reading = self.read_all(reader, outlet, permits);
         // The writer ends when the reader and all that wait for upstreams
         // have let go of the channel, or when the client does not take what
         // it is sent.
@@ -272,12 +342,7 @@ impl Connection {
     }
 
     /// Reads messages and starts to answer them.
-    async fn read_all(
-        &self,
-        stream: OwnedReadHalf,
-        responses: mpsc::Sender<Outgoing>,
-        permits: Arc<Semaphore>,
-    ) {
+    async fn read_all(&self, stream: OwnedReadHalf, outlet: Outlet, permits: Arc<Semaphore>) {
         let mut frames = Frames {
             stream,
             buffer: Vec::new(),
@@ -307,18 +372,12 @@ impl Connection {
             };
             let now = now();
             self.acceptor.connections.touch(self.number, now);
-            self.answer(&message, now, &responses, permit);
+            self.answer(&message, now, &outlet, permit);
         }
     }
 
     /// Answers one message, or lets it wait for an upstream.
-    fn answer(
-        &self,
-        message: &[u8],
-        now: Instant,
-        responses: &mpsc::Sender<Outgoing>,
-        permit: OwnedSemaphorePermit,
-    ) {
+    fn answer(&self, message: &[u8], now: Instant, outlet: &Outlet, permit: OwnedSemaphorePermit) {
         let idle = self.acceptor.limits.idle.as_millis() / 100;
         let received = Received {
             message,
@@ -340,18 +399,13 @@ impl Connection {
             None,
         ) {
             Step::Silent => {}
-            // The channel has a place for each permit.
-            Step::Respond => {
-                let framed = framed(&out);
-                drop(responses.try_send(Outgoing { framed, permit }));
-            }
+            Step::Respond => outlet.put(out, permit),
             Step::Resolve(pending) => {
-                let later = responses.clone();
+                let later = outlet.clone();
                 self.acceptor
                     .queries
                     .spawn(shared, pending, move |response| {
-                        let framed = framed(response);
-                        drop(later.try_send(Outgoing { framed, permit }));
+                        later.put(response.to_vec(), permit);
                     });
             }
         }
@@ -364,27 +418,65 @@ impl Drop for Connection {
     }
 }
 
-/// A response behind its length, for one write (RFC 7766 §8). It is copied just
-/// once: while a client takes its time there may be many.
-fn framed(response: &[u8]) -> Vec<u8> {
-    match u16::try_from(response.len()) {
-        Ok(length) => [&length.to_be_bytes(), response].concat(),
-        // No limit lets it be so long.
-        Err(_) => Vec::new(),
-    }
-}
-
-/// Writes responses as they come.
+/// Writes responses as they come, each behind its length.
 async fn write_all(
     mut writer: OwnedWriteHalf,
     mut outgoing: mpsc::Receiver<Outgoing>,
     limit: Duration,
 ) {
-    while let Some(Outgoing { framed, permit }) = outgoing.recv().await {
+    while let Some(Outgoing {
+        response,
+        permit,
+        share,
+    }) = outgoing.recv().await
+    {
+        let Ok(length) = u16::try_from(response.len()) else {
+            continue;
+        };
+        // RFC 7766 §8: length and message in one write.
+        let framed = [&length.to_be_bytes()[..], &response].concat();
+        drop(response);
         match timeout(limit, writer.write_all(&framed)).await {
-            Ok(Ok(())) => drop(permit),
+            Ok(Ok(())) => drop((permit, share)),
             Ok(Err(_)) | Err(_) => return,
         }
+    }
+}
+
+// === impl Outlet ===
+
+impl Outlet {
+    /// Has a response written. If more wait than may, the connection for which
+    /// most wait is closed.
+    fn put(&self, response: Vec<u8>, permit: OwnedSemaphorePermit) {
+        let octets = response.len();
+        let share = Share {
+            octets,
+            unsent: Arc::clone(&self.unsent),
+            connections: Arc::clone(&self.connections),
+        };
+        self.unsent.fetch_add(octets, Ordering::Relaxed);
+        let before = self.connections.unsent.fetch_add(octets, Ordering::Relaxed);
+        if before.saturating_add(octets) > self.connections.limits.unsent {
+            self.connections.relieve();
+        }
+        let outgoing = Outgoing {
+            response,
+            permit,
+            share,
+        };
+        // The channel has a place for each permit.
+        drop(self.responses.try_send(outgoing));
+    }
+}
+
+// === impl Share ===
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.unsent.fetch_sub(self.octets, Ordering::Relaxed);
+        let all = &self.connections.unsent;
+        all.fetch_sub(self.octets, Ordering::Relaxed);
     }
 }
 

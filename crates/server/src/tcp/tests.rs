@@ -45,12 +45,19 @@ fn one_more_connection_closes_the_one_that_is_silent_longest() {
     let at = |seconds| start + Duration::from_secs(seconds);
     let tokens: Vec<CancellationToken> = (0..5).map(|_| CancellationToken::new()).collect();
     let numbers: Vec<u64> = (0..3)
-        .map(|n| connections.add(client(n), tokens[usize::from(n)].clone(), at(u64::from(n))))
+        .map(|n| {
+            connections.add(
+                client(n),
+                Arc::default(),
+                tokens[usize::from(n)].clone(),
+                at(u64::from(n)),
+            )
+        })
         .collect();
     assert!(!tokens.iter().any(CancellationToken::is_cancelled));
 
     connections.touch(numbers[0], at(10));
-    connections.add(client(3), tokens[3].clone(), at(11));
+    connections.add(client(3), Arc::default(), tokens[3].clone(), at(11));
     let closed: Vec<bool> = tokens.iter().map(CancellationToken::is_cancelled).collect();
     assert_eq!(closed, [false, true, false, false, false]);
     assert_eq!(connections.families.evicted.get(), 1);
@@ -60,7 +67,7 @@ fn one_more_connection_closes_the_one_that_is_silent_longest() {
     connections.remove(numbers[1]);
     assert_eq!(connections.families.connections.get(), 3);
     connections.remove(numbers[0]);
-    connections.add(client(4), tokens[4].clone(), at(12));
+    connections.add(client(4), Arc::default(), tokens[4].clone(), at(12));
     let closed = tokens.iter().filter(|token| token.is_cancelled()).count();
     assert_eq!(closed, 1);
 }
@@ -70,10 +77,15 @@ fn a_client_with_too_many_connections_loses_its_own() {
     let connections = connections(100, 2);
     let start = now();
     let other = CancellationToken::new();
-    connections.add(client(1), other.clone(), start);
+    connections.add(client(1), Arc::default(), other.clone(), start);
     let own: Vec<CancellationToken> = (0..4).map(|_| CancellationToken::new()).collect();
     for (token, after) in own.iter().zip(1..) {
-        connections.add(client(2), token.clone(), start + Duration::from_secs(after));
+        connections.add(
+            client(2),
+            Arc::default(),
+            token.clone(),
+            start + Duration::from_secs(after),
+        );
     }
     let closed: Vec<bool> = own.iter().map(CancellationToken::is_cancelled).collect();
     assert_eq!(closed, [true, true, false, false]);
@@ -150,4 +162,57 @@ fn errors_of_one_connection_do_not_make_the_listener_wait() {
         &io::ErrorKind::ConnectionAborted.into()
     ));
     assert!(!is_about_one_connection(&io::Error::from_raw_os_error(24)));
+}
+
+#[test]
+fn responses_that_nobody_takes_close_the_connection_with_most_of_them() {
+    let limits = Limits {
+        unsent: 1000,
+        ..Limits::default()
+    };
+    let families = testing::shared(testing::table(&[])).families;
+    let connections = Arc::new(Connections::new(limits, families));
+    let tokens: Vec<CancellationToken> = (0..3).map(|_| CancellationToken::new()).collect();
+    let (outlets, mut queues): (Vec<Outlet>, Vec<mpsc::Receiver<Outgoing>>) = tokens
+        .iter()
+        .zip(0..)
+        .map(|(token, n)| {
+            let unsent = Arc::<AtomicUsize>::default();
+            connections.add(client(n), Arc::clone(&unsent), token.clone(), now());
+            let (responses, queue) = mpsc::channel(10);
+            let connections = Arc::clone(&connections);
+            let outlet = Outlet {
+                responses,
+                unsent,
+                connections,
+            };
+            (outlet, queue)
+        })
+        .unzip();
+    let permits = Arc::new(Semaphore::new(100));
+    let permit = || Arc::clone(&permits).try_acquire_owned().unwrap();
+    let closed = || -> Vec<bool> {
+        let states = tokens.iter().map(CancellationToken::is_cancelled);
+        states.collect()
+    };
+    for (outlet, octets) in [(0, 300), (1, 500), (2, 200)] {
+        outlets[outlet].put(vec![0; octets], permit());
+    }
+    assert_eq!(closed(), [false; 3], "as much as may wait");
+    outlets[2].put(vec![0; 1], permit());
+    assert_eq!(closed(), [false, true, false]);
+    // It is counted once: what waits for it is as good as gone.
+    outlets[2].put(vec![0; 400], permit());
+    assert_eq!(closed(), [false, true, false]);
+    assert_eq!(connections.unsent.load(Ordering::Relaxed), 1401);
+    assert_eq!(connections.families.evicted.get(), 1);
+
+    // What is written or dropped is counted no more.
+    drop(queues[2].try_recv().unwrap());
+    drop(queues.remove(1));
+    assert_eq!(connections.unsent.load(Ordering::Relaxed), 701);
+    outlets[0].put(vec![0; 299], permit());
+    assert_eq!(closed(), [false, true, false]);
+    outlets[0].put(vec![0; 1], permit());
+    assert_eq!(closed(), [true, true, false]);
 }
