@@ -3,7 +3,6 @@
 mod builtin;
 mod check;
 mod flags;
-mod flush;
 mod mistakes;
 mod ports;
 mod reload;

@@ -8,10 +8,7 @@
 use std::fmt;
 use std::io::IoSlice;
 use std::io::IoSliceMut;
-use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
-use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
 use std::str::FromStr;
@@ -28,8 +25,6 @@ use nix::sys::socket::recvmmsg;
 use nix::sys::socket::sendmsg;
 
 use crate::names;
-use crate::paced;
-use crate::stream;
 
 /// From how many sockets the queries come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +33,6 @@ pub(crate) enum Shape {
     Many,
     /// 8 sockets with bursts of up to 24: what forwarders do.
     Few,
-    /// 32 connections with one query outstanding each.
-    Tcp,
-    /// 8 sockets, so many queries a second in all.
-    Paced(u32),
 }
 
 /// What is asked.
@@ -56,8 +47,8 @@ pub(crate) enum Asked {
 /// What one run is to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
-    /// Address and port of the server.
-    pub(crate) server: SocketAddr,
+    /// Port of the server on 127.0.0.1.
+    pub(crate) port: u16,
     /// From where.
     pub(crate) shape: Shape,
     /// What.
@@ -79,15 +70,10 @@ pub(crate) struct Counts {
     pub(crate) lost: u64,
     /// Time it took, in microseconds.
     pub(crate) microseconds: u64,
-    /// Half of the responses took no longer, in nanoseconds; 0 if that was not
-    /// measured.
-    pub(crate) p50: u64,
-    /// The same of 99 in 100.
-    pub(crate) p99: u64,
 }
 
 /// Queries, one behind the other, all equally long.
-pub(crate) struct Queries {
+struct Queries {
     /// What is asked.
     asked: Asked,
     /// Whether they have an OPT.
@@ -109,28 +95,18 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<()> {
 
 /// Asks.
 fn ask(run: &Run) -> anyhow::Result<Counts> {
-    let length = Duration::from_millis(run.milliseconds);
-    let mut queries = Queries::new(run.asked, run.edns);
     let (count, window) = match run.shape {
         Shape::Many => (192, 1),
         Shape::Few => (8, BURST),
-        Shape::Paced(_) => (8, 0),
-        Shape::Tcp => return stream::ask(run.server, 32, &mut queries, length),
-    };
-    let any: IpAddr = match run.server {
-        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     let mut sockets = Vec::new();
     for _ in 0..count {
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect(run.server)?;
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect((Ipv4Addr::LOCALHOST, run.port))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         sockets.push(socket);
     }
-    if let Shape::Paced(rate) = run.shape {
-        return paced::ask(&sockets, &mut queries, rate, length);
-    }
+    let mut queries = Queries::new(run.asked, run.edns);
     let mut counts = Counts::default();
     let mut headers = MultiHeaders::<()>::preallocate(BURST, None);
     let mut buffers = vec![[0; 1500]; BURST];
@@ -138,7 +114,7 @@ fn ask(run: &Run) -> anyhow::Result<Counts> {
         queries.send(socket, window)?;
     }
     let start = now();
-    let end = length;
+    let end = Duration::from_millis(run.milliseconds);
     while !queries.is_done(run.milliseconds, &counts) && (end.is_zero() || start.elapsed() < end) {
         for socket in &sockets {
             let before = counts.good + counts.bad;
@@ -194,7 +170,7 @@ fn receive(
 
 impl Queries {
     /// Queries for names.
-    pub(crate) fn new(asked: Asked, edns: bool) -> Self {
+    fn new(asked: Asked, edns: bool) -> Self {
         Self {
             asked,
             edns,
@@ -231,19 +207,6 @@ impl Queries {
         Ok(())
     }
 
-    /// Makes the next query the only one. Gives its id.
-    pub(crate) fn fill_one(&mut self) -> u16 {
-        self.octets.clear();
-        let [.., i0, i1] = self.next.to_be_bytes();
-        self.push();
-        u16::from_be_bytes([i0, i1])
-    }
-
-    /// The queries.
-    pub(crate) fn octets(&self) -> &[u8] {
-        &self.octets
-    }
-
     /// Appends the next query.
     fn push(&mut self) {
         let start = self.octets.len();
@@ -267,7 +230,7 @@ impl Queries {
 
 impl Counts {
     /// Counts a response. Echo has no answers, and the flags of the query.
-    pub(crate) fn add(&mut self, response: &[u8]) {
+    fn add(&mut self, response: &[u8]) {
         let is_good =
             matches!(response, [_, _, flags, code, ..] if flags & 0x80 != 0 && code & 0x0f == 0);
         if is_good {
@@ -285,10 +248,8 @@ impl fmt::Display for Counts {
             bad,
             lost,
             microseconds,
-            p50,
-            p99,
         } = self;
-        write!(f, "{good} {bad} {lost} {microseconds} {p50} {p99}")
+        write!(f, "{good} {bad} {lost} {microseconds}")
     }
 }
 
@@ -300,7 +261,7 @@ impl FromStr for Counts {
             .split_whitespace()
             .map(str::parse)
             .collect::<Result<_, _>>()?;
-        let [good, bad, lost, microseconds, p50, p99] = words[..] else {
+        let [good, bad, lost, microseconds] = words[..] else {
             bail!("the generator said {text:?}");
         };
         ensure!(microseconds > 0, "it took no time");
@@ -309,8 +270,6 @@ impl FromStr for Counts {
             bad,
             lost,
             microseconds,
-            p50,
-            p99,
         })
     }
 }
@@ -318,13 +277,11 @@ impl FromStr for Counts {
 // === impl Shape ===
 
 impl Shape {
-    /// What arguments call it.
-    fn word(self) -> String {
+    /// What arguments and reports call it.
+    pub(crate) fn word(self) -> &'static str {
         match self {
-            Self::Many => "many".to_owned(),
-            Self::Few => "few".to_owned(),
-            Self::Tcp => "tcp".to_owned(),
-            Self::Paced(rate) => rate.to_string(),
+            Self::Many => "many",
+            Self::Few => "few",
         }
     }
 }
@@ -339,8 +296,8 @@ impl Run {
             Asked::Unknown(round) => format!("unknown:{round}"),
         };
         [
-            self.server.to_string(),
-            self.shape.word(),
+            self.port.to_string(),
+            self.shape.word().to_owned(),
             asked,
             u8::from(self.edns).to_string(),
             self.milliseconds.to_string(),
@@ -349,18 +306,16 @@ impl Run {
 
     /// Reads them.
     pub(crate) fn parse(words: &[String]) -> anyhow::Result<Self> {
-        let [server, shape, asked, edns, milliseconds] = words else {
+        let [port, shape, asked, edns, milliseconds] = words else {
             bail!("five words say what to ask");
         };
         let (kind, number) = asked.split_once(':').context("what to ask")?;
         let number = number.parse()?;
         Ok(Self {
-            server: server.parse()?,
+            port: port.parse()?,
             shape: match shape.as_str() {
                 "many" => Shape::Many,
-                "few" => Shape::Few,
-                "tcp" => Shape::Tcp,
-                rate => Shape::Paced(rate.parse()?),
+                _ => Shape::Few,
             },
             asked: match kind {
                 "known" => Asked::Known(number),

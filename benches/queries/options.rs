@@ -1,6 +1,5 @@
 //! Arguments.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -12,8 +11,8 @@ use crate::scenario::Scenario;
 
 /// What the program is to do.
 pub(crate) enum Mode {
-    /// Be the server that sends back what it gets, at this address.
-    Echo(SocketAddr),
+    /// Be the server that sends back what it gets, at this port.
+    Echo(u16),
     /// Be a client.
     Load(Run),
     /// Measure.
@@ -85,4 +84,4 @@ fn scenario(word: &str) -> anyhow::Result<Scenario> {
 
 /// What the arguments are.
 const USAGE: &str = "usage: queries [--names N] [--rounds 1..50] [--seconds 1..20] \
-                     [--scenario many|few|edns|v6|tcp|hit|miss|latency|churn] [--write DIRECTORY]";
+                     [--scenario many|few|edns|hit|miss] [--write DIRECTORY]";

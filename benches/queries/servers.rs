@@ -1,9 +1,7 @@
 //! The servers, each configured so that the comparison is fair: one worker,
 //! no rate limit, no log of queries, the same names.
 
-use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,7 +14,6 @@ use portolan_testkit::process::Launch;
 use portolan_testkit::process::Process;
 
 use crate::account;
-use crate::churn::Churn;
 use crate::machine;
 use crate::machine::Core;
 use crate::names::Names;
@@ -26,34 +23,10 @@ use crate::names::ZONE;
 pub(crate) struct Server {
     /// What reports call it.
     name: &'static str,
-    /// Where it listens.
-    address: SocketAddr,
+    /// Its port on 127.0.0.1.
+    port: u16,
     /// Its process.
     process: Process,
-    /// What changes while it is asked.
-    churn: Option<Churn>,
-}
-
-/// Where a server runs.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    /// The core.
-    pub(crate) core: Core,
-    /// Whether it listens on `::1`, and not on 127.0.0.1.
-    pub(crate) v6: bool,
-}
-
-/// How this server is set up, other than by default.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Variant {
-    /// By default, with metrics.
-    Default,
-    /// Without metrics.
-    NoMetrics,
-    /// Without GRO and GSO.
-    NoSegments,
-    /// With an engine whose containers come and go.
-    Churn,
 }
 
 /// What a server does.
@@ -76,8 +49,8 @@ struct Plan {
     arguments: String,
     /// The files it reads.
     files: Vec<(&'static str, String)>,
-    /// Where it listens.
-    address: SocketAddr,
+    /// Its port.
+    port: u16,
 }
 
 // === impl Server ===
@@ -88,16 +61,9 @@ impl Server {
         self.name
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Begins or ends changes, if there are to be any.
-    pub(crate) fn set_churn(&self, is_on: bool) {
-        if let Some(churn) = &self.churn {
-            churn.set(is_on);
-        }
+    /// Port on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Whether it sends back what it gets.
@@ -117,7 +83,8 @@ impl Server {
 
     /// Waits until the server answers a name as it should.
     pub(crate) fn answers(&self, name: &str, address: Ipv4Addr) -> anyhow::Result<()> {
-        let client = Client::udp(self.address).timeout(Duration::from_millis(200));
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let client = Client::udp(server).timeout(Duration::from_millis(200));
         let answered = process::wait_for(|| {
             let response = client.query(name, RecordType::A).ok()?;
             let expected = |data: &RData| matches!(data, RData::A(a) if a.0 == address);
@@ -137,23 +104,13 @@ impl Server {
     }
 }
 
-/// This server, with everything on that it has on by default, or as a variant
-/// says.
-pub(crate) fn portolan(
-    role: Role<'_>,
-    place: Place,
-    variant: Variant,
-) -> anyhow::Result<Option<Server>> {
-    let address = place.address();
-    let (ip, port) = (address.ip(), address.port());
+/// This server, with everything on that it has on by default.
+pub(crate) fn portolan(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
     let metrics = process::free_port();
     let (stage, files) = match role {
         Role::Knows(names) => (
-            match variant {
-                // What it does not know, the containers may.
-                Variant::Churn => "hosts hosts.txt {\n fallthrough\n }".to_owned(),
-                _ => "hosts hosts.txt".to_owned(),
-            },
+            "hosts hosts.txt".to_owned(),
             vec![("hosts.txt", names.hosts())],
         ),
         Role::Asks(upstream, kept) => {
@@ -167,44 +124,23 @@ pub(crate) fn portolan(
             )
         }
     };
-    let socket = std::env::temp_dir().join(format!("portolan-bench-{port}.sock"));
-    let more = match variant {
-        Variant::Default => format!("prometheus 127.0.0.1:{metrics}"),
-        Variant::NoMetrics => String::new(),
-        Variant::NoSegments => {
-            format!("prometheus 127.0.0.1:{metrics}\n multisocket {{\n segmentation off\n }}")
-        }
-        Variant::Churn => format!(
-            "prometheus 127.0.0.1:{metrics}\n docker-cluster {{\n docker_socket unix://{}\n \
-             host_ip 192.0.2.7\n }}",
-            socket.display()
-        ),
-    };
-    let churn = (variant == Variant::Churn).then(|| Churn::start(&socket));
-    let corefile = format!(".:{port} {{\n bind {ip}\n errors\n {more}\n {stage}\n}}\n");
-    let server = Plan {
-        name: match variant {
-            Variant::Default => PORTOLAN,
-            Variant::NoMetrics => "portolan, no metrics",
-            Variant::NoSegments => "portolan, no GSO",
-            Variant::Churn => "portolan, 100 changes/s",
-        },
+    let corefile = format!(
+        ".:{port} {{\n bind 127.0.0.1\n errors\n prometheus 127.0.0.1:{metrics}\n {stage}\n}}\n"
+    );
+    Plan {
+        name: "portolan",
         program: env!("CARGO_BIN_EXE_portolan"),
         arguments: String::new(),
         files: [files, vec![("Corefile", corefile)]].concat(),
-        address,
+        port,
     }
-    .start(place)?;
-    Ok(Some(Server {
-        churn: churn.transpose()?,
-        ..server
-    }))
+    .start(core)
+    .map(Some)
 }
 
 /// dnsmasq: a hosts file, or a forwarder with a cache.
-pub(crate) fn dnsmasq(role: Role<'_>, place: Place) -> anyhow::Result<Option<Server>> {
-    let address = place.address();
-    let (ip, port) = (address.ip(), address.port());
+pub(crate) fn dnsmasq(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
     let (arguments, files) = match role {
         Role::Knows(names) => (
             "--addn-hosts=\"$PWD/hosts.txt\" --local-ttl=60".to_owned(),
@@ -220,20 +156,19 @@ pub(crate) fn dnsmasq(role: Role<'_>, place: Place) -> anyhow::Result<Option<Ser
         program: "dnsmasq",
         arguments: format!(
             "-C /dev/null -k --user=root --no-resolv --no-hosts --pid-file= --log-facility=- \
-             --bind-interfaces --listen-address={ip} --port={port} {arguments}"
+             --bind-interfaces --listen-address=127.0.0.1 --port={port} {arguments}"
         ),
         files,
-        address,
+        port,
     }
-    .start_if_installed(place)
+    .start_if_installed(core)
 }
 
 /// Knot: an authoritative server. It moves to the first core by itself.
-pub(crate) fn knot(names: &Names, place: Place) -> anyhow::Result<Option<Server>> {
-    let address = place.address();
-    let (ip, port) = (address.ip(), address.port());
+pub(crate) fn knot(names: &Names, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
     let configuration = format!(
-        "server:\n  rundir: .\n  listen: {ip}@{port}\n  udp-workers: 1\n  tcp-workers: 1\n  \
+        "server:\n  rundir: .\n  listen: 127.0.0.1@{port}\n  udp-workers: 1\n  tcp-workers: 1\n  \
          background-workers: 1\nlog:\n- target: stderr\n  any: warning\n\
          database:\n  storage: .\nzone:\n- domain: {ZONE}\n  storage: .\n  file: zone.txt\n  \
          journal-content: none\n  zonefile-sync: -1\n"
@@ -243,18 +178,17 @@ pub(crate) fn knot(names: &Names, place: Place) -> anyhow::Result<Option<Server>
         program: "knotd",
         arguments: "-c knot.conf".to_owned(),
         files: vec![("zone.txt", names.zone()), ("knot.conf", configuration)],
-        address,
+        port,
     }
-    .start_if_installed(place)
+    .start_if_installed(core)
 }
 
 /// NSD: an authoritative server. Debian's default limits the rate to 200 a
 /// second, so that it has to be told not to.
-pub(crate) fn nsd(names: &Names, place: Place) -> anyhow::Result<Option<Server>> {
-    let address = place.address();
-    let (ip, port) = (address.ip(), address.port());
+pub(crate) fn nsd(names: &Names, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
     let configuration = format!(
-        "server:\n  server-count: 1\n  ip-address: {ip}@{port}\n  username: \"\"\n  \
+        "server:\n  server-count: 1\n  ip-address: 127.0.0.1@{port}\n  username: \"\"\n  \
          chroot: \"\"\n  zonesdir: \".\"\n  database: \"\"\n  pidfile: \"\"\n  \
          zonelistfile: \"zones.list\"\n  xfrdfile: \"xfrd.state\"\n  xfrdir: \".\"\n  \
          rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\nremote-control:\n  control-enable: no\n\
@@ -265,15 +199,14 @@ pub(crate) fn nsd(names: &Names, place: Place) -> anyhow::Result<Option<Server>>
         program: "nsd",
         arguments: "-d -c nsd.conf".to_owned(),
         files: vec![("zone.txt", names.zone()), ("nsd.conf", configuration)],
-        address,
+        port,
     }
-    .start_if_installed(place)
+    .start_if_installed(core)
 }
 
 /// unbound: local data, or a forwarder with a cache.
-pub(crate) fn unbound(role: Role<'_>, place: Place) -> anyhow::Result<Option<Server>> {
-    let address = place.address();
-    let (ip, port) = (address.ip(), address.port());
+pub(crate) fn unbound(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
     let role = match role {
         Role::Knows(names) => {
             format!("  local-zone: \"{ZONE}.\" static\n{}", names.local_data())
@@ -285,8 +218,8 @@ pub(crate) fn unbound(role: Role<'_>, place: Place) -> anyhow::Result<Option<Ser
         ),
     };
     let configuration = format!(
-        "server:\n  interface: {ip}\n  port: {port}\n  username: \"\"\n  chroot: \"\"\n  \
-         directory: \".\"\n  pidfile: \"\"\n  use-syslog: no\n  num-threads: 1\n  incoming-num-tcp: 100\n  \
+        "server:\n  interface: 127.0.0.1\n  port: {port}\n  username: \"\"\n  chroot: \"\"\n  \
+         directory: \".\"\n  pidfile: \"\"\n  use-syslog: no\n  num-threads: 1\n  \
          module-config: \"iterator\"\n  minimal-responses: yes\n{role}\
          remote-control:\n  control-enable: no\n"
     );
@@ -295,15 +228,14 @@ pub(crate) fn unbound(role: Role<'_>, place: Place) -> anyhow::Result<Option<Ser
         program: "unbound",
         arguments: "-d -c unbound.conf".to_owned(),
         files: vec![("unbound.conf", configuration)],
-        address,
+        port,
     }
-    .start_if_installed(place)
+    .start_if_installed(core)
 }
 
 /// BIND: an authoritative server, or a forwarder with a cache.
-pub(crate) fn named(role: Role<'_>, names: &Names, place: Place) -> anyhow::Result<Option<Server>> {
-    let address = place.address();
-    let (ip, port) = (address.ip(), address.port());
+pub(crate) fn named(role: Role<'_>, names: &Names, core: Core) -> anyhow::Result<Option<Server>> {
+    let port = process::free_port();
     let (role, zone) = match role {
         Role::Knows(_) => (
             "  recursion no;\n".to_owned(),
@@ -319,14 +251,10 @@ pub(crate) fn named(role: Role<'_>, names: &Names, place: Place) -> anyhow::Resu
             String::new(),
         ),
     };
-    let listen = if place.v6 {
-        format!("listen-on {{ none; }};\n  listen-on-v6 port {port} {{ {ip}; }};")
-    } else {
-        format!("listen-on port {port} {{ {ip}; }};\n  listen-on-v6 {{ none; }};")
-    };
     let configuration = format!(
         "options {{\n  directory \".\";\n  pid-file none;\n  session-keyfile none;\n  \
-         managed-keys-directory \".\";\n  {listen}\n  minimal-responses yes;\n  notify no;\n{role}}};\n\
+         managed-keys-directory \".\";\n  listen-on port {port} {{ 127.0.0.1; }};\n  \
+         listen-on-v6 {{ none; }};\n  minimal-responses yes;\n  notify no;\n{role}}};\n\
          controls {{ }};\nlogging {{ category default {{ null; }}; }};\n{zone}"
     );
     Plan {
@@ -334,24 +262,23 @@ pub(crate) fn named(role: Role<'_>, names: &Names, place: Place) -> anyhow::Resu
         program: "named",
         arguments: "-f -n 1 -c named.conf".to_owned(),
         files: vec![("zone.txt", names.zone()), ("named.conf", configuration)],
-        address,
+        port,
     }
-    .start_if_installed(place)
+    .start_if_installed(core)
 }
 
 /// dnsdist: a load balancer with a cache.
-pub(crate) fn dnsdist(role: Role<'_>, place: Place) -> anyhow::Result<Option<Server>> {
+pub(crate) fn dnsdist(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
     let Role::Asks(upstream, kept) = role else {
         return Ok(None);
     };
-    let address = place.address();
-    let (ip, port) = (address.ip(), address.port());
+    let port = process::free_port();
     let cache = match kept {
         0 => String::new(),
         kept => format!("getPool(\"\"):setCache(newPacketCache({kept}))\n"),
     };
     let configuration = format!(
-        "setLocal(\"{ip}:{port}\")\nsetMaxUDPOutstanding(65535)\n\
+        "setLocal(\"127.0.0.1:{port}\")\nsetMaxUDPOutstanding(65535)\n\
          newServer{{address=\"127.0.0.1:{upstream}\", sockets=8, healthCheckMode=\"up\"}}\n{cache}"
     );
     Plan {
@@ -359,20 +286,19 @@ pub(crate) fn dnsdist(role: Role<'_>, place: Place) -> anyhow::Result<Option<Ser
         program: "dnsdist",
         arguments: "--supervised --disable-syslog -C dnsdist.conf".to_owned(),
         files: vec![("dnsdist.conf", configuration)],
-        address,
+        port,
     }
-    .start_if_installed(place)
+    .start_if_installed(core)
 }
 
 /// The recursor of `PowerDNS`, as a forwarder with a cache.
-pub(crate) fn recursor(role: Role<'_>, place: Place) -> anyhow::Result<Option<Server>> {
+pub(crate) fn recursor(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
     let Role::Asks(upstream, _) = role else {
         return Ok(None);
     };
-    let address = place.address();
-    let (ip, port) = (address.ip(), address.port());
+    let port = process::free_port();
     let configuration = format!(
-        "local-address={ip}\nlocal-port={port}\nsocket-dir=.\nthreads=1\n\
+        "local-address=127.0.0.1\nlocal-port={port}\nsocket-dir=.\nthreads=1\n\
          dnssec=off\ndont-query=\nquiet=yes\n\
          forward-zones-recurse=.=127.0.0.1:{upstream}\n"
     );
@@ -381,18 +307,17 @@ pub(crate) fn recursor(role: Role<'_>, place: Place) -> anyhow::Result<Option<Se
         program: "pdns_recursor",
         arguments: "--config-dir=. --daemon=no --disable-syslog".to_owned(),
         files: vec![("recursor.conf", configuration)],
-        address,
+        port,
     }
-    .start_if_installed(place)
+    .start_if_installed(core)
 }
 
 /// The CoreDNS that `PORTOLAN_BENCH_COREDNS` names, on one core.
-pub(crate) fn coredns(role: Role<'_>, place: Place) -> anyhow::Result<Option<Server>> {
+pub(crate) fn coredns(role: Role<'_>, core: Core) -> anyhow::Result<Option<Server>> {
     let Ok(program) = std::env::var("PORTOLAN_BENCH_COREDNS") else {
         return Ok(None);
     };
-    let address = place.address();
-    let (ip, port) = (address.ip(), address.port());
+    let port = process::free_port();
     let (stage, files) = match role {
         Role::Knows(names) => (
             "hosts hosts.txt {\n  ttl 60\n  no_reverse\n  reload 0\n }".to_owned(),
@@ -410,75 +335,56 @@ pub(crate) fn coredns(role: Role<'_>, place: Place) -> anyhow::Result<Option<Ser
             )
         }
     };
-    let corefile = format!(".:{port} {{\n bind {ip}\n {stage}\n}}\n");
+    let corefile = format!(".:{port} {{\n bind 127.0.0.1\n {stage}\n}}\n");
     Plan {
         name: "coredns",
         program: "sh",
         arguments: format!("-c 'GOMAXPROCS=1 exec \"{program}\" -conf Corefile'"),
         files: [files, vec![("Corefile", corefile)]].concat(),
-        address,
+        port,
     }
-    .start(place)
+    .start(core)
     .map(Some)
 }
 
 /// This program as the server that sends back what it gets.
-pub(crate) fn echo(place: Place) -> anyhow::Result<Option<Server>> {
+pub(crate) fn echo(core: Core) -> anyhow::Result<Option<Server>> {
     let program = std::env::current_exe().context("where this program is")?;
     let program = program.to_str().context("a path in UTF-8")?;
-    let address = place.address();
-    let text = address.to_string();
-    let words = machine::on(place.core, program);
+    let port = process::free_port();
+    let port_argument = port.to_string();
+    let words = machine::on(core, program);
     let (first, rest) = words.split_first().context("no program")?;
     let process = Launch::new(first)
         .args(rest.iter().map(String::as_str))
-        .args(["--echo", &text])
+        .args(["--echo", &port_argument])
         .start()?;
     let server = Server {
         name: ECHO,
-        address,
+        port,
         process,
-        churn: None,
     };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let client = Client::udp(address).timeout(Duration::from_millis(200));
     process::wait_for(|| client.query(ZONE, RecordType::A).ok()).context("echo does not answer")?;
     Ok(Some(server))
-}
-
-// === impl Place ===
-
-impl Place {
-    /// An IPv4 server on a core.
-    pub(crate) fn on(core: Core) -> Self {
-        Self { core, v6: false }
-    }
-
-    /// A free port here.
-    fn address(self) -> SocketAddr {
-        let ip: IpAddr = if self.v6 {
-            Ipv6Addr::LOCALHOST.into()
-        } else {
-            Ipv4Addr::LOCALHOST.into()
-        };
-        SocketAddr::new(ip, process::free_port())
-    }
 }
 
 // === impl Plan ===
 
 impl Plan {
     /// Starts the server if it is installed.
-    fn start_if_installed(self, place: Place) -> anyhow::Result<Option<Server>> {
+    fn start_if_installed(self, core: Core) -> anyhow::Result<Option<Server>> {
         if !machine::has(self.program) {
             return Ok(None);
         }
-        self.start(place).map(Some)
+        self.start(core).map(Some)
     }
 
     /// Starts the server, in a directory with its files. A shell makes way for
     /// it, so that arguments may speak of `$PWD`.
-    fn start(self, place: Place) -> anyhow::Result<Server> {
-        let words = machine::on(place.core, "sh");
+    fn start(self, core: Core) -> anyhow::Result<Server> {
+        let words = machine::on(core, "sh");
         let (first, rest) = words.split_first().context("no program")?;
         let command = format!("exec '{}' {}", self.program, self.arguments);
         let launch = Launch::new(first)
@@ -490,15 +396,11 @@ impl Plan {
             .fold(launch, |launch, (name, text)| launch.file(name, text));
         Ok(Server {
             name: self.name,
-            address: self.address,
+            port: self.port,
             process: launch.start()?,
-            churn: None,
         })
     }
 }
 
 /// Name of the server that sends back what it gets.
 pub(crate) const ECHO: &str = "echo";
-
-/// Name of this server as it is by default.
-pub(crate) const PORTOLAN: &str = "portolan";

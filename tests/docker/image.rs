@@ -3,6 +3,7 @@
 
 mod build;
 mod joyride;
+mod limit;
 mod project;
 mod shipped;
 

@@ -32,7 +32,6 @@ mod overlap;
 mod parser;
 mod position;
 mod scope;
-mod size;
 mod stage;
 mod token;
 mod toml;

@@ -8,12 +8,16 @@
 //! programs, belongs to the namespace from then on, whoever uses it.
 //!
 //! A [`Network`] can do what home networks do: lose a cable, lose packets, let
-//! some hosts not hear some others. It needs root, `ip` and `iptables`.
+//! some hosts not hear some others. What passes can be listened to
+//! ([`Capture`]), held up and damaged ([`Weather`]). It needs root, `ip` and
+//! `iptables`.
 
+mod capture;
 mod filter;
 mod network;
 #[cfg(test)]
 mod tests;
+mod weather;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -30,7 +34,11 @@ use nix::sched::CloneFlags;
 use nix::sched::setns;
 use nix::sched::unshare;
 
+pub use capture::Capture;
+pub use capture::Packet;
 pub use network::Network;
+pub use weather::Fate;
+pub use weather::Weather;
 
 /// A network namespace, there as long as somebody holds it or runs in it.
 #[derive(Debug)]

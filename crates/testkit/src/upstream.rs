@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use portolan_proto::Flags;
-use portolan_proto::OPTION_TCP_KEEPALIVE;
 use portolan_proto::Qname;
 use portolan_proto::Query;
 use portolan_proto::Rtype;
@@ -64,8 +63,6 @@ pub struct Received {
     pub edns_payload: Option<u16>,
     /// DO.
     pub dnssec_ok: bool,
-    /// What it says about keeping the connection (RFC 7828), if it does.
-    pub keepalive: Option<Vec<u8>>,
     /// Whether it came over TCP.
     pub tcp: bool,
     /// Who sent it.
@@ -79,6 +76,10 @@ pub struct Received {
 pub enum Action {
     /// Send a message.
     Send(Vec<u8>),
+    /// Send a message from another address of this machine; over TCP, nothing.
+    SendFrom(SocketAddr, Vec<u8>),
+    /// Send octets; over TCP without a length before them.
+    Octets(Vec<u8>),
     /// Do something after a while.
     After(Duration, Box<Self>),
     /// Do several things in order.
@@ -267,10 +268,6 @@ impl Log {
             question: query.question.to_vec(),
             edns_payload: query.edns.map(|edns| edns.udp_payload),
             dnssec_ok: query.dnssec_ok(),
-            keepalive: query
-                .edns
-                .and_then(|edns| edns.options.find(OPTION_TCP_KEEPALIVE))
-                .map(<[u8]>::to_vec),
             tcp,
             source,
             index: queries.len(),
@@ -316,15 +313,23 @@ impl Server {
             let socket = Arc::clone(&socket);
             let token = self.token.clone();
             self.tracker.spawn(async move {
-                let mut messages = Vec::new();
-                flatten(action, Duration::ZERO, &mut messages);
-                for (after, message) in messages {
+                let mut deeds = Vec::new();
+                flatten(action, Duration::ZERO, &mut deeds);
+                for (after, deed) in deeds {
                     tokio::select! {
                         () = token.cancelled() => return,
                         () = tokio::time::sleep(after) => {}
                     }
-                    if let Some(message) = message {
-                        socket.send_to(&message, source).await.ok();
+                    match deed {
+                        Deed::Message(octets) | Deed::Octets(octets) => {
+                            socket.send_to(&octets, source).await.ok();
+                        }
+                        Deed::From(addr, octets) => {
+                            if let Ok(other) = UdpSocket::bind(addr).await {
+                                other.send_to(&octets, source).await.ok();
+                            }
+                        }
+                        Deed::Close => {}
                     }
                 }
             });
@@ -364,25 +369,45 @@ impl Server {
             let Some(query) = self.log.add(&message, source, true) else {
                 return Ok(());
             };
-            let mut messages = Vec::new();
-            flatten((self.script)(&query), Duration::ZERO, &mut messages);
-            for (after, message) in messages {
+            let mut deeds = Vec::new();
+            flatten((self.script)(&query), Duration::ZERO, &mut deeds);
+            for (after, deed) in deeds {
                 tokio::time::sleep(after).await;
-                let Some(message) = message else {
-                    return Ok(());
-                };
-                let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
-                stream.write_all(&length.to_be_bytes()).await?;
-                stream.write_all(&message).await?;
+                match deed {
+                    Deed::Message(message) => {
+                        let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
+                        // In one write, or the second waits for the first to
+                        // be acknowledged.
+                        let framed = [&length.to_be_bytes()[..], &message].concat();
+                        stream.write_all(&framed).await?;
+                    }
+                    Deed::Octets(octets) => stream.write_all(&octets).await?,
+                    Deed::From(..) => {}
+                    Deed::Close => return Ok(()),
+                }
             }
         }
     }
 }
 
-/// Messages to send, each with the time to wait before; no message closes.
-fn flatten(action: Action, after: Duration, out: &mut Vec<(Duration, Option<Vec<u8>>)>) {
+/// What to do about a query, step by step.
+enum Deed {
+    /// Send a message.
+    Message(Vec<u8>),
+    /// Send octets.
+    Octets(Vec<u8>),
+    /// Send a datagram from another address.
+    From(SocketAddr, Vec<u8>),
+    /// Close the connection.
+    Close,
+}
+
+/// What to do, each step with the time to wait before.
+fn flatten(action: Action, after: Duration, out: &mut Vec<(Duration, Deed)>) {
     match action {
-        Action::Send(message) => out.push((after, Some(message))),
+        Action::Send(message) => out.push((after, Deed::Message(message))),
+        Action::SendFrom(addr, message) => out.push((after, Deed::From(addr, message))),
+        Action::Octets(octets) => out.push((after, Deed::Octets(octets))),
         Action::After(more, action) => flatten(*action, after + more, out),
         Action::Each(actions) => {
             let mut after = after;
@@ -391,7 +416,7 @@ fn flatten(action: Action, after: Duration, out: &mut Vec<(Duration, Option<Vec<
                 after = Duration::ZERO;
             }
         }
-        Action::Close => out.push((after, None)),
+        Action::Close => out.push((after, Deed::Close)),
         Action::Drop => {}
     }
 }

@@ -188,6 +188,23 @@ impl Project {
         Ok(figure.trim_end_matches(" kB").parse()?)
     }
 
+    /// The most memory that the container ever had, in KiB, as its control
+    /// group counts; nothing where the kernel keeps no such figure.
+    pub(super) fn peak_kib(&self) -> Option<u64> {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid().ok()?)).ok()?;
+        groups.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
+            let file = match controllers {
+                "" => format!("/sys/fs/cgroup{path}/memory.peak"),
+                "memory" => format!("/sys/fs/cgroup/memory{path}/memory.max_usage_in_bytes"),
+                _ => return None,
+            };
+            let octets: u64 = fs::read_to_string(file).ok()?.trim().parse().ok()?;
+            Some(octets / 1024)
+        })
+    }
+
     /// Stops it; it has to end by itself.
     pub(super) fn stop(&self) -> anyhow::Result<()> {
         self.docker(&["stop", "--time", "10", &self.name])?;
@@ -215,7 +232,7 @@ impl Project {
     }
 
     /// What the engine knows of the container.
-    fn inspect(&self, format: &str) -> anyhow::Result<String> {
+    pub(super) fn inspect(&self, format: &str) -> anyhow::Result<String> {
         let answer = self.docker(&["inspect", "--format", format, &self.name])?;
         Ok(answer.trim().to_owned())
     }

@@ -318,7 +318,6 @@ fn cache(draft: &mut Draft<'_, '_>, cache: &tree::Cache) {
             );
         }
     }
-    draft.property("max_size", cache.max_size.as_ref());
     if let Some(table) = &cache.prefetch {
         prefetch(draft, table.get_ref(), table.span().start);
     }
@@ -341,7 +340,6 @@ fn cache(draft: &mut Draft<'_, '_>, cache: &tree::Cache) {
         }
     }
     draft.flag("keepttl", cache.keepttl.as_ref());
-    draft.flag("flush_on_reload", cache.flush_on_reload.as_ref());
 }
 
 /// Writes `prefetch`.

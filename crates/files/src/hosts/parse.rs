@@ -73,8 +73,8 @@ struct Reader<'a> {
     options: &'a Options,
     /// Result so far.
     parsed: Parsed,
-    /// How many names each address points to.
-    pointers: HashMap<IpAddr, usize>,
+    /// The reverse name of each address and how many names it points to.
+    pointers: HashMap<IpAddr, (Name, usize)>,
 }
 
 /// Reads a whole file.
@@ -180,11 +180,14 @@ impl Reader<'_> {
         }
         // The reverse name is served although it is outside of the zones: it is
         // for the server block to say which names reach this directive.
-        let count = self.pointers.entry(address).or_insert(0);
+        let (owner, count) = self
+            .pointers
+            .entry(address)
+            .or_insert_with(|| (Name::reverse(address), 0));
         *count += 1;
         if *count <= MAX_NAMES_PER_POINTER {
             self.parsed.rows.push(Row {
-                owner: Name::reverse(address),
+                owner: owner.clone(),
                 rdata: Rdata::Ptr(name),
                 ttl,
             });
