@@ -1,5 +1,7 @@
 //! `forward`: upstreams that answer, and others.
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -67,6 +69,41 @@ fn a_query_is_passed_on_as_it_came() -> anyhow::Result<()> {
     assert_eq!(bits, [rd, rd | cd, 0]);
     // Ids and ports are of our own choosing (RFC 5452 §4.5, §9).
     assert_ne!(asked[0].source.port(), asked[2].source.port());
+    Ok(())
+}
+
+#[test]
+fn source_ports_and_ids_are_not_to_be_guessed() -> anyhow::Result<()> {
+    let upstream = Upstream::answering(60)?;
+    let server = server(&[upstream.addr()])?;
+    for number in 0..400 {
+        server.udp().ask(&nth(number))?;
+    }
+    let asked = upstream.asked();
+    assert!(asked.len() >= 400, "{}", asked.len());
+    let ports: Vec<u16> = asked.iter().map(|query| query.source.port()).collect();
+    let ids: Vec<u16> = asked.iter().map(|query| query.id).collect();
+    for (what, values) in [("ports", &ports), ("ids", &ids)] {
+        // RFC 5452 §9.2: drawn from all there are, so hardly ever twice.
+        let distinct: BTreeSet<u16> = values.iter().copied().collect();
+        assert!(distinct.len() >= 390, "{what}: {}", distinct.len());
+        // The next one does not follow from the last one.
+        let mut steps: BTreeMap<u16, usize> = BTreeMap::new();
+        for pair in values.windows(2) {
+            *steps.entry(pair[1].wrapping_sub(pair[0])).or_default() += 1;
+        }
+        let most = steps.values().max().copied().unwrap_or_default();
+        assert!(most <= 5, "{what}: a step {most} times");
+    }
+    // Each bit of the ids is set half the time; seven deviations are 70.
+    for bit in 0..16 {
+        let set = ids.iter().filter(|id| **id >> bit & 1 == 1).count();
+        let share = set * 400 / ids.len();
+        assert!((130..=270).contains(&share), "bit {bit}: {share} of 400");
+    }
+    // An id does not tell its port.
+    let both: BTreeSet<u16> = ports.iter().zip(&ids).map(|(port, id)| port ^ id).collect();
+    assert!(both.len() >= 390, "{}", both.len());
     Ok(())
 }
 

@@ -3,14 +3,17 @@
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::Context as _;
 use portolan_testkit::process::Launch;
 use portolan_testkit::process::Process;
 use portolan_testkit::process::Signal;
 use portolan_testkit::process::free_port;
+use portolan_testkit::process::wait_for;
 
-/// Knot DNS with two zones: `ilude.com`, and `signed.test`, which it signs.
+/// Knot DNS. Unless a test says otherwise it has two zones: `ilude.com`, and
+/// `signed.test`, which it signs.
 #[derive(Debug)]
 pub(super) struct Knot {
     /// The process.
@@ -19,7 +22,29 @@ pub(super) struct Knot {
     addr: SocketAddr,
 }
 
-/// The configuration; `PORT` stands for the port.
+/// A zone to serve.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Zone<'a> {
+    /// Its apex, without the last dot; empty for the root.
+    pub(super) apex: &'a str,
+    /// Its records, in master file form.
+    pub(super) records: &'a str,
+    /// Whether it is signed, and how.
+    pub(super) signing: Signing,
+}
+
+/// How a zone is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signing {
+    /// It is not.
+    None,
+    /// Denials name names (RFC 4034).
+    Nsec,
+    /// Denials name hashes (RFC 5155).
+    Nsec3,
+}
+
+/// The configuration before the zones; `PORT` stands for the port.
 const CONFIGURATION: &str = "\
 server:
     rundir: run
@@ -38,12 +63,11 @@ template:
     storage: .
     semantic-checks: off
     zonefile-sync: -1
+policy:
+  - id: nsec3
+    nsec3: on
+    nsec3-iterations: 0
 zone:
-  - domain: ilude.com
-    file: plain.zone
-  - domain: signed.test
-    file: signed.zone
-    dnssec-signing: on
 ";
 
 /// `ilude.com`: ordinary types, chains, and types of nobody.
@@ -87,27 +111,59 @@ web  CNAME www
 // === impl Knot ===
 
 impl Knot {
-    /// Starts it and waits until it answers.
+    /// Starts it with `ilude.com` and `signed.test`, and waits until it
+    /// answers.
     pub(super) fn start() -> anyhow::Result<Self> {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let configuration = CONFIGURATION.replace("PORT", &addr.port().to_string());
         let plain = format!("{PLAIN}{}", large_text());
-        let process = Launch::new("/usr/sbin/knotd")
+        Self::serving(&[
+            Zone {
+                apex: "ilude.com",
+                records: &plain,
+                signing: Signing::None,
+            },
+            Zone {
+                apex: "signed.test",
+                records: SIGNED,
+                signing: Signing::Nsec,
+            },
+        ])
+    }
+
+    /// Starts it with zones and waits until it answers.
+    pub(super) fn serving(zones: &[Zone<'_>]) -> anyhow::Result<Self> {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let mut configuration = CONFIGURATION.replace("PORT", &addr.port().to_string());
+        let mut launch = Launch::new("/usr/sbin/knotd")
             .args(["-c", "knot.conf"])
-            .file("knot.conf", &configuration)
-            .file("plain.zone", &plain)
-            .file("signed.zone", SIGNED)
             .file("run/.keep", "")
-            .file("db/.keep", "")
-            .start()?;
+            .file("db/.keep", "");
+        for (index, zone) in zones.iter().enumerate() {
+            let file = format!("{index}.zone");
+            configuration.push_str(&zone.configuration(&file));
+            launch = launch.file(&file, zone.records);
+        }
+        let process = launch.file("knot.conf", &configuration).start()?;
         process.wait_for_line("server started")?;
-        process
-            .wait_for_line("[signed.test.] loaded")
-            .context("the signed zone")?;
-        process
-            .wait_for_line("[ilude.com.] loaded")
-            .context("the plain zone")?;
+        for zone in zones {
+            let line = format!("[{}.] loaded", zone.apex);
+            process.wait_for_line(&line)?;
+        }
         Ok(Self { process, addr })
+    }
+
+    /// The key that a zone's keys are signed with, as a DNSKEY record.
+    pub(super) fn key(&self, apex: &str) -> anyhow::Result<String> {
+        let key = || {
+            let keymgr = Command::new("keymgr")
+                .args(["-c", "knot.conf", apex, "dnskey"])
+                .current_dir(self.directory())
+                .output()
+                .ok()?;
+            let text = String::from_utf8_lossy(&keymgr.stdout);
+            let key = text.lines().find(|line| line.contains(" DNSKEY 257 "))?;
+            Some(key.to_owned())
+        };
+        wait_for(key).with_context(|| format!("keymgr shows no key of {apex}"))
     }
 
     /// Where it answers.
@@ -123,6 +179,20 @@ impl Knot {
     /// Where its files are.
     pub(super) fn directory(&self) -> &Path {
         self.process.directory()
+    }
+}
+
+// === impl Zone ===
+
+impl Zone<'_> {
+    /// Its part of the configuration.
+    fn configuration(&self, file: &str) -> String {
+        let signing = match self.signing {
+            Signing::None => "",
+            Signing::Nsec => "    dnssec-signing: on\n",
+            Signing::Nsec3 => "    dnssec-signing: on\n    dnssec-policy: nsec3\n",
+        };
+        format!("  - domain: {}.\n    file: {file}\n{signing}", self.apex)
     }
 }
 

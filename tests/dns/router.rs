@@ -102,7 +102,7 @@ impl Router {
     }
 
     /// Asks over either.
-    fn both(&self) -> [Client; 2] {
+    pub(super) fn both(&self) -> [Client; 2] {
         [self.udp(), Client::tcp(self.addr)]
     }
 }

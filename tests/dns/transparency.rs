@@ -1,10 +1,5 @@
 //! What a real upstream says arrives as it was said (RFC 5625, RFC 3597).
 
-use std::net::Ipv4Addr;
-use std::net::SocketAddr;
-use std::process::Command;
-
-use anyhow::Context as _;
 use hickory_proto::op::Message;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::DNSClass;
@@ -12,15 +7,12 @@ use hickory_proto::rr::Record;
 use hickory_proto::rr::RecordType;
 use portolan_testkit::client::Client;
 use portolan_testkit::client::Query;
-use portolan_testkit::process::Launch;
-use portolan_testkit::process::Process;
-use portolan_testkit::process::free_port;
-use portolan_testkit::process::wait_for;
 
 use super::answer::rcode;
 use super::answer::types;
 use super::knot::Knot;
 use super::server::Server;
+use super::unbound::Unbound;
 use crate::support::needs;
 
 /// Names and types of the zones, and some that are not there.
@@ -244,74 +236,18 @@ fn the_chaos_class_reaches_the_upstream() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// unbound in front of Knot, trusting the key of `signed.test`.
-fn unbound(knot: &Knot) -> anyhow::Result<(Process, SocketAddr)> {
-    let keys = wait_for(|| {
-        let keymgr = Command::new("keymgr")
-            .args(["-c", "knot.conf", "signed.test", "dnskey"])
-            .current_dir(knot.directory())
-            .output();
-        let text = keymgr
-            .ok()
-            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        text.filter(|text| text.contains(" DNSKEY 257 "))
-    });
-    let keys = keys.context("keymgr shows no key")?;
-    let key = keys
-        .lines()
-        .find(|line| line.contains(" DNSKEY 257 "))
-        .unwrap_or_default();
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let (port, knot_port) = (addr.port(), knot.addr().port());
-    let configuration = format!(
-        "\
-server:
-    interface: 127.0.0.1@{port}
-    directory: \"\"
-    chroot: \"\"
-    username: \"\"
-    pidfile: \"\"
-    use-syslog: no
-    do-daemonize: no
-    do-not-query-localhost: no
-    do-ip6: no
-    local-zone: test. nodefault
-    trust-anchor: \"{key}\"
-    module-config: \"validator iterator\"
-remote-control:
-    control-enable: no
-stub-zone:
-    name: signed.test
-    stub-addr: 127.0.0.1@{knot_port}
-stub-zone:
-    name: ilude.com
-    stub-addr: 127.0.0.1@{knot_port}
-"
-    );
-    let process = Launch::new("/usr/sbin/unbound")
-        .args(["-d", "-d", "-c", "unbound.conf"])
-        .file("unbound.conf", &configuration)
-        .start()?;
-    let client = Client::udp(addr);
-    let query = Query::new("www.signed.test", RecordType::A).dnssec_ok(true);
-    let secure = || {
-        client
-            .ask(&query)
-            .ok()
-            .filter(|response| response.metadata.authentic_data)
-    };
-    wait_for(secure).with_context(|| process.lines().join("\n"))?;
-    Ok((process, addr))
-}
-
 #[test]
 fn a_validating_upstream_vouches_for_what_it_says() -> anyhow::Result<()> {
     if !needs(&["knotd", "unbound", "keymgr"]) {
         return Ok(());
     }
     let knot = Knot::start()?;
-    let (_unbound, addr) = unbound(&knot)?;
-    let server = Server::start(&format!(".:PORT {{\n forward . {addr}\n cache\n}}\n"))?;
+    let unbound = Unbound::validating(knot.addr(), &[knot.key("signed.test")?])?;
+    unbound.await_secure("www.signed.test")?;
+    let server = Server::start(&format!(
+        ".:PORT {{\n forward . {}\n cache\n}}\n",
+        unbound.addr()
+    ))?;
     // Twice, so that the cache answers as well.
     for client in [server.both(), server.both()].into_iter().flatten() {
         let query = Query::new("www.signed.test", RecordType::A);

@@ -4,10 +4,15 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use anyhow::Context as _;
+use hickory_proto::rr::RecordType;
+use portolan_testkit::client::Client;
+use portolan_testkit::client::Query;
 use portolan_testkit::process::Launch;
 use portolan_testkit::process::Process;
 use portolan_testkit::process::Signal;
 use portolan_testkit::process::free_port;
+use portolan_testkit::process::wait_for;
 use portolan_testkit::tls::Identity;
 
 /// Unbound, over UDP, TCP, TLS and HTTPS.
@@ -30,7 +35,7 @@ pub(super) struct Ports {
     https: u16,
 }
 
-/// The configuration; capitals stand for ports.
+/// The configuration of every one; capitals stand for what differs.
 const CONFIGURATION: &str = "\
 server:
     directory: \".\"
@@ -41,21 +46,29 @@ server:
     verbosity: 1
     do-daemonize: no
     num-threads: 1
-    interface: 127.0.0.1@PLAIN
+    interface: 127.0.0.1@PORT
+    module-config: \"MODULES\"
+    do-not-query-localhost: no
+    rrset-roundrobin: no
+    minimal-responses: no
+    local-zone: \"test.\" nodefault
+    do-ip6: no
+FURTHER
+remote-control:
+    control-enable: no
+forward-zone:
+    name: \".\"
+    forward-addr: BEHIND
+";
+
+/// What one that speaks every transport has besides; capitals stand for ports.
+const ENCRYPTED: &str = "\
     interface: 127.0.0.1@TLS
     interface: 127.0.0.1@HTTPS
     tls-port: TLS
     https-port: HTTPS
     tls-service-pem: \"server.pem\"
     tls-service-key: \"server.key\"
-    module-config: \"iterator\"
-    do-not-query-localhost: no
-    rrset-roundrobin: no
-    minimal-responses: no
-    local-zone: \"test.\" nodefault
-forward-zone:
-    name: \".\"
-    forward-addr: BEHIND
 ";
 
 // === impl Unbound ===
@@ -72,17 +85,43 @@ impl Unbound {
         identity: &Identity,
         behind: SocketAddr,
     ) -> anyhow::Result<Self> {
-        let configuration = CONFIGURATION
-            .replace("BEHIND", &format!("{}@{}", behind.ip(), behind.port()))
-            .replace("PLAIN", &ports.plain.to_string())
+        let encrypted = ENCRYPTED
             .replace("HTTPS", &ports.https.to_string())
             .replace("TLS", &ports.tls.to_string());
-        let process = Launch::new("/usr/sbin/unbound")
-            .args(["-d", "-c", "unbound.conf"])
-            .file("unbound.conf", &configuration)
+        let configuration = configuration(ports.plain, behind, "iterator", &encrypted);
+        let launch = launch(&configuration)
             .file("server.pem", &identity.certificate)
-            .file("server.key", &identity.key)
-            .start()?;
+            .file("server.key", &identity.key);
+        Self::run(launch, ports)
+    }
+
+    /// Starts one that asks a server behind it and verifies what has to be
+    /// signed by keys, given as DNSKEY records. It speaks UDP and TCP only.
+    pub(super) fn validating(behind: SocketAddr, keys: &[String]) -> anyhow::Result<Self> {
+        let ports = Ports::new();
+        let anchors: String = keys
+            .iter()
+            .map(|key| format!("    trust-anchor: \"{key}\"\n"))
+            .collect();
+        let further = format!("    ede: yes\n{anchors}");
+        let configuration = configuration(ports.plain, behind, "validator iterator", &further);
+        Self::run(launch(&configuration), ports)
+    }
+
+    /// Waits until it has verified an address.
+    pub(super) fn await_secure(&self, name: &str) -> anyhow::Result<()> {
+        let query = Query::new(name, RecordType::A).dnssec_ok(true);
+        let client = Client::udp(self.addr());
+        let secure = || {
+            let response = client.ask(&query).ok()?;
+            response.metadata.authentic_data.then_some(())
+        };
+        wait_for(secure).with_context(|| self.process.lines().join("\n"))
+    }
+
+    /// Runs it.
+    fn run(launch: Launch, ports: Ports) -> anyhow::Result<Self> {
+        let process = launch.start()?;
         process.wait_for_line("start of service")?;
         Ok(Self { process, ports })
     }
@@ -134,6 +173,23 @@ impl Ports {
     pub(super) fn over_https(self, name: &str, authority: &Path) -> String {
         corefile(&self.https_upstream(name), authority)
     }
+}
+
+/// How it is started.
+fn launch(configuration: &str) -> Launch {
+    Launch::new("/usr/sbin/unbound")
+        .unconfined()
+        .args(["-d", "-c", "unbound.conf"])
+        .file("unbound.conf", configuration)
+}
+
+/// The configuration of one that listens at `port`.
+fn configuration(port: u16, behind: SocketAddr, modules: &str, further: &str) -> String {
+    CONFIGURATION
+        .replace("PORT", &port.to_string())
+        .replace("BEHIND", &format!("{}@{}", behind.ip(), behind.port()))
+        .replace("MODULES", modules)
+        .replace("FURTHER", further)
 }
 
 /// A Corefile with encrypted upstreams.

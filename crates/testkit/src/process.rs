@@ -62,6 +62,8 @@ pub struct Launch {
     environment: Vec<(String, String)>,
     /// Files of its working directory: name and text.
     files: Vec<(String, String)>,
+    /// Whether a copy of the program is run.
+    unconfined: bool,
 }
 
 // === impl Launch ===
@@ -74,6 +76,17 @@ impl Launch {
             arguments: Vec::new(),
             environment: Vec::new(),
             files: Vec::new(),
+            unconfined: false,
+        }
+    }
+
+    /// Runs a copy of the program: what the system allows the one that is
+    /// installed (`AppArmor` goes by paths) would keep it from its directory.
+    #[must_use]
+    pub fn unconfined(self) -> Self {
+        Self {
+            unconfined: true,
+            ..self
         }
     }
 
@@ -119,7 +132,12 @@ impl Launch {
             }
             fs::write(path, text)?;
         }
-        let mut child = Command::new(&self.binary)
+        let mut binary = self.binary.clone();
+        if self.unconfined {
+            binary = directory.path().join("program");
+            fs::copy(&self.binary, &binary)?;
+        }
+        let mut child = Command::new(&binary)
             .args(&self.arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
