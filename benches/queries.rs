@@ -5,7 +5,7 @@
 //! the processor time of the server's processes, divided by the responses; it
 //! does not count what others do meanwhile, and is the figure to compare.
 //!
-//! Everything stays on 127.0.0.1. Servers that are not installed are left out.
+//! Everything stays on loopback. Servers that are not installed are left out.
 
 #![expect(
     clippy::print_stdout,
@@ -14,6 +14,8 @@
 
 #[path = "queries/account.rs"]
 mod account;
+#[path = "queries/churn.rs"]
+mod churn;
 #[path = "queries/echo.rs"]
 mod echo;
 #[path = "queries/generator.rs"]
@@ -26,6 +28,8 @@ mod machine;
 mod names;
 #[path = "queries/options.rs"]
 mod options;
+#[path = "queries/paced.rs"]
+mod paced;
 #[path = "queries/plot.rs"]
 mod plot;
 #[path = "queries/report.rs"]
@@ -34,6 +38,8 @@ mod report;
 mod scenario;
 #[path = "queries/servers.rs"]
 mod servers;
+#[path = "queries/stream.rs"]
+mod stream;
 
 use std::fs;
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 mod builtin;
 mod check;
 mod flags;
+mod flush;
 mod mistakes;
 mod ports;
 mod reload;

@@ -12,6 +12,7 @@ mod docker_names;
 mod edns;
 mod encrypted;
 mod faults;
+mod flood;
 mod forward;
 mod forwarding_loop;
 mod half_open;

@@ -6,22 +6,32 @@
 
 use std::io::IoSlice;
 use std::io::IoSliceMut;
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
 
 use nix::sys::socket::MsgFlags;
 use nix::sys::socket::MultiHeaders;
 use nix::sys::socket::SockaddrIn;
+use nix::sys::socket::SockaddrIn6;
+use nix::sys::socket::SockaddrLike;
 use nix::sys::socket::recvmmsg;
 use nix::sys::socket::sendmmsg;
 
 /// Answers for ever.
-pub(crate) fn run(port: u16) -> anyhow::Result<()> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
+pub(crate) fn run(address: SocketAddr) -> anyhow::Result<()> {
+    let socket = UdpSocket::bind(address)?;
+    match address {
+        SocketAddr::V4(_) => echo::<SockaddrIn>(&socket),
+        SocketAddr::V6(_) => echo::<SockaddrIn6>(&socket),
+    }
+}
+
+/// Answers clients of one family.
+fn echo<P: SockaddrLike + Copy>(socket: &UdpSocket) -> anyhow::Result<()> {
     let descriptor = socket.as_raw_fd();
-    let mut incoming = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
-    let mut outgoing = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
+    let mut incoming = MultiHeaders::<P>::preallocate(BATCH, None);
+    let mut outgoing = MultiHeaders::<P>::preallocate(BATCH, None);
     let mut buffers = vec![[0; 512]; BATCH];
     loop {
         let mut lengths = [0; BATCH];

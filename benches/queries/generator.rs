@@ -8,7 +8,10 @@
 use std::fmt;
 use std::io::IoSlice;
 use std::io::IoSliceMut;
+use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
 use std::str::FromStr;
@@ -25,6 +28,8 @@ use nix::sys::socket::recvmmsg;
 use nix::sys::socket::sendmsg;
 
 use crate::names;
+use crate::paced;
+use crate::stream;
 
 /// From how many sockets the queries come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,10 @@ pub(crate) enum Shape {
     Many,
     /// 8 sockets with bursts of up to 24: what forwarders do.
     Few,
+    /// 32 connections with one query outstanding each.
+    Tcp,
+    /// 8 sockets, so many queries a second in all.
+    Paced(u32),
 }
 
 /// What is asked.
@@ -47,8 +56,8 @@ pub(crate) enum Asked {
 /// What one run is to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
-    /// Port of the server on 127.0.0.1.
-    pub(crate) port: u16,
+    /// Address and port of the server.
+    pub(crate) server: SocketAddr,
     /// From where.
     pub(crate) shape: Shape,
     /// What.
@@ -70,10 +79,15 @@ pub(crate) struct Counts {
     pub(crate) lost: u64,
     /// Time it took, in microseconds.
     pub(crate) microseconds: u64,
+    /// Half of the responses took no longer, in nanoseconds; 0 if that was not
+    /// measured.
+    pub(crate) p50: u64,
+    /// The same of 99 in 100.
+    pub(crate) p99: u64,
 }
 
 /// Queries, one behind the other, all equally long.
-struct Queries {
+pub(crate) struct Queries {
     /// What is asked.
     asked: Asked,
     /// Whether they have an OPT.
@@ -95,18 +109,28 @@ pub(crate) fn run(run: &Run) -> anyhow::Result<()> {
 
 /// Asks.
 fn ask(run: &Run) -> anyhow::Result<Counts> {
+    let length = Duration::from_millis(run.milliseconds);
+    let mut queries = Queries::new(run.asked, run.edns);
     let (count, window) = match run.shape {
         Shape::Many => (192, 1),
         Shape::Few => (8, BURST),
+        Shape::Paced(_) => (8, 0),
+        Shape::Tcp => return stream::ask(run.server, 32, &mut queries, length),
+    };
+    let any: IpAddr = match run.server {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     let mut sockets = Vec::new();
     for _ in 0..count {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.connect((Ipv4Addr::LOCALHOST, run.port))?;
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect(run.server)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         sockets.push(socket);
     }
-    let mut queries = Queries::new(run.asked, run.edns);
+    if let Shape::Paced(rate) = run.shape {
+        return paced::ask(&sockets, &mut queries, rate, length);
+    }
     let mut counts = Counts::default();
     let mut headers = MultiHeaders::<()>::preallocate(BURST, None);
     let mut buffers = vec![[0; 1500]; BURST];
@@ -114,7 +138,7 @@ fn ask(run: &Run) -> anyhow::Result<Counts> {
         queries.send(socket, window)?;
     }
     let start = now();
-    let end = Duration::from_millis(run.milliseconds);
+    let end = length;
     while !queries.is_done(run.milliseconds, &counts) && (end.is_zero() || start.elapsed() < end) {
         for socket in &sockets {
             let before = counts.good + counts.bad;
@@ -170,7 +194,7 @@ fn receive(
 
 impl Queries {
     /// Queries for names.
-    fn new(asked: Asked, edns: bool) -> Self {
+    pub(crate) fn new(asked: Asked, edns: bool) -> Self {
         Self {
             asked,
             edns,
@@ -207,6 +231,19 @@ impl Queries {
         Ok(())
     }
 
+    /// Makes the next query the only one. Gives its id.
+    pub(crate) fn fill_one(&mut self) -> u16 {
+        self.octets.clear();
+        let [.., i0, i1] = self.next.to_be_bytes();
+        self.push();
+        u16::from_be_bytes([i0, i1])
+    }
+
+    /// The queries.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
     /// Appends the next query.
     fn push(&mut self) {
         let start = self.octets.len();
@@ -230,7 +267,7 @@ impl Queries {
 
 impl Counts {
     /// Counts a response. Echo has no answers, and the flags of the query.
-    fn add(&mut self, response: &[u8]) {
+    pub(crate) fn add(&mut self, response: &[u8]) {
         let is_good =
             matches!(response, [_, _, flags, code, ..] if flags & 0x80 != 0 && code & 0x0f == 0);
         if is_good {
@@ -248,8 +285,10 @@ impl fmt::Display for Counts {
             bad,
             lost,
             microseconds,
+            p50,
+            p99,
         } = self;
-        write!(f, "{good} {bad} {lost} {microseconds}")
+        write!(f, "{good} {bad} {lost} {microseconds} {p50} {p99}")
     }
 }
 
@@ -261,7 +300,7 @@ impl FromStr for Counts {
             .split_whitespace()
             .map(str::parse)
             .collect::<Result<_, _>>()?;
-        let [good, bad, lost, microseconds] = words[..] else {
+        let [good, bad, lost, microseconds, p50, p99] = words[..] else {
             bail!("the generator said {text:?}");
         };
         ensure!(microseconds > 0, "it took no time");
@@ -270,6 +309,8 @@ impl FromStr for Counts {
             bad,
             lost,
             microseconds,
+            p50,
+            p99,
         })
     }
 }
@@ -277,11 +318,13 @@ impl FromStr for Counts {
 // === impl Shape ===
 
 impl Shape {
-    /// What arguments and reports call it.
-    pub(crate) fn word(self) -> &'static str {
+    /// What arguments call it.
+    fn word(self) -> String {
         match self {
-            Self::Many => "many",
-            Self::Few => "few",
+            Self::Many => "many".to_owned(),
+            Self::Few => "few".to_owned(),
+            Self::Tcp => "tcp".to_owned(),
+            Self::Paced(rate) => rate.to_string(),
         }
     }
 }
@@ -296,8 +339,8 @@ impl Run {
             Asked::Unknown(round) => format!("unknown:{round}"),
         };
         [
-            self.port.to_string(),
-            self.shape.word().to_owned(),
+            self.server.to_string(),
+            self.shape.word(),
             asked,
             u8::from(self.edns).to_string(),
             self.milliseconds.to_string(),
@@ -306,16 +349,18 @@ impl Run {
 
     /// Reads them.
     pub(crate) fn parse(words: &[String]) -> anyhow::Result<Self> {
-        let [port, shape, asked, edns, milliseconds] = words else {
+        let [server, shape, asked, edns, milliseconds] = words else {
             bail!("five words say what to ask");
         };
         let (kind, number) = asked.split_once(':').context("what to ask")?;
         let number = number.parse()?;
         Ok(Self {
-            port: port.parse()?,
+            server: server.parse()?,
             shape: match shape.as_str() {
                 "many" => Shape::Many,
-                _ => Shape::Few,
+                "few" => Shape::Few,
+                "tcp" => Shape::Tcp,
+                rate => Shape::Paced(rate.parse()?),
             },
             asked: match kind {
                 "known" => Asked::Known(number),

@@ -23,6 +23,11 @@ pub(crate) struct Sample {
     pub(crate) client_cost: f64,
     /// Share of the queries that got no response, in percent.
     pub(crate) lost: f64,
+    /// Half of the responses took no longer, in microseconds; 0 if that was
+    /// not measured.
+    pub(crate) p50: f64,
+    /// The same of 99 in 100.
+    pub(crate) p99: f64,
 }
 
 /// Asks a server from a core, in a process of its own.
@@ -44,6 +49,8 @@ pub(crate) fn ask(server: &Server, run: &Run, core: Core) -> anyhow::Result<Samp
         cost: used.as_secs_f64() * 1e6 / received,
         client_cost: client_used.as_secs_f64() * 1e6 / received,
         lost: number(counts.lost) / (received + number(counts.lost)) * 100.0,
+        p50: number(counts.p50) / 1e3,
+        p99: number(counts.p99) / 1e3,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Arguments.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -11,8 +12,8 @@ use crate::scenario::Scenario;
 
 /// What the program is to do.
 pub(crate) enum Mode {
-    /// Be the server that sends back what it gets, at this port.
-    Echo(u16),
+    /// Be the server that sends back what it gets, at this address.
+    Echo(SocketAddr),
     /// Be a client.
     Load(Run),
     /// Measure.
@@ -84,4 +85,4 @@ fn scenario(word: &str) -> anyhow::Result<Scenario> {
 
 /// What the arguments are.
 const USAGE: &str = "usage: queries [--names N] [--rounds 1..50] [--seconds 1..20] \
-                     [--scenario many|few|edns|hit|miss] [--write DIRECTORY]";
+                     [--scenario many|few|edns|v6|tcp|hit|miss|latency|churn] [--write DIRECTORY]";

@@ -31,7 +31,7 @@ pub(crate) fn svg(all: &[Results]) -> String {
             y += LINE;
             let cost = report::cost(row);
             let width = cost / most * BAR;
-            let fill = if row.name == "portolan" {
+            let fill = if row.name.starts_with("portolan") {
                 "#1b6ca8"
             } else {
                 "#b8b8b8"
@@ -63,10 +63,10 @@ fn line(text: &mut String, line: &str) {
 const WIDTH: usize = 760;
 
 /// Where bars begin.
-const LABEL: f64 = 110.0;
+const LABEL: f64 = 180.0;
 
 /// Length of the longest bar.
-const BAR: f64 = 560.0;
+const BAR: f64 = 490.0;
 
 /// Height of a line.
 const LINE: usize = 20;

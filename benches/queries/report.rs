@@ -12,6 +12,8 @@ x PEER     how many times the responses that PEER has for the same processor tim
            ratios of each round
 qps        median of the responses a second
 client us  median of the client's own processor time for one response
+p50, p99   of 100 responses, 50 and 99 took no longer, in microseconds from when the query was due;
+           medians over the rounds
 lost %     queries without a response within 0.3 s
 MiB        resident memory at the end, summed over the processes of a server: pages that they share
            count for each
@@ -34,6 +36,9 @@ pub(crate) fn page(machine: &[String], all: &[Results]) -> String {
 /// One table, in Markdown.
 pub(crate) fn table(results: &Results) -> String {
     let peer = results.rows.iter().find(|row| row.name == results.peer);
+    if results.is_timed {
+        return timed_table(results);
+    }
     let mut text = format!(
         "\n## {}\n\n| server | us/query | least to most | x {} | qps | client us | lost % | MiB |\n\
          |---|---|---|---|---|---|---|---|\n",
@@ -55,6 +60,30 @@ pub(crate) fn table(results: &Results) -> String {
             mebibytes(row.resident_kib),
         );
         text += &line;
+    }
+    text
+}
+
+/// One table of how long answers take, in Markdown.
+fn timed_table(results: &Results) -> String {
+    let mut text = format!(
+        "\n## {}\n\n| server | p50 | p99 | p99, least to most | us/query | lost % | MiB |\n\
+         |---|---|---|---|---|---|---|\n",
+        results.title,
+    );
+    for row in &results.rows {
+        let slow = sorted(row.samples.iter().map(|sample| sample.p99));
+        text += &format!(
+            "| {} | {:.0} | {:.0} | {:.0} to {:.0} | {:.2} | {:.2} | {:.1} |\n",
+            row.name,
+            median(row.samples.iter().map(|sample| sample.p50)),
+            median(slow.iter().copied()),
+            slow.first().copied().unwrap_or(f64::NAN),
+            slow.last().copied().unwrap_or(f64::NAN),
+            cost(row),
+            median(row.samples.iter().map(|sample| sample.lost)),
+            mebibytes(row.resident_kib),
+        );
     }
     text
 }

@@ -6,6 +6,7 @@ use hickory_proto::rr::DNSClass;
 use hickory_proto::rr::RecordType;
 use hickory_proto::rr::rdata::opt::EdnsCode;
 use portolan_testkit::client::Query;
+use portolan_testkit::upstream::Reply;
 
 use super::answer::option;
 use super::answer::options;
@@ -168,5 +169,34 @@ fn what_one_hop_says_stays_on_that_hop() -> anyhow::Result<()> {
         .udp()
         .ask(&Query::new("cookie.outside", RecordType::A).dnssec_ok(true))?;
     assert!(upstream.asked()[1].dnssec_ok);
+    Ok(())
+}
+
+#[test]
+fn an_upstream_is_asked_over_tcp_how_long_the_connection_may_be_idle() -> anyhow::Result<()> {
+    for (options, tcp) in [("force_tcp", true), ("prefer_udp", false)] {
+        // No more queries on this connection, it says.
+        let upstream =
+            Upstream::start(|query| Reply::to(query).a([192, 0, 2, 1], 60).keepalive(0).send())?;
+        let server = Server::start(&format!(
+            ".:PORT {{\n forward . {} {{\n {options}\n }}\n}}\n",
+            upstream.addr()
+        ))?;
+        for number in 0..3 {
+            let query = Query::new(&format!("n{number}.test"), RecordType::A).option(11, b"");
+            let response = server.udp().ask(&query)?;
+            assert_eq!(rcode(&response), ResponseCode::NoError);
+            // RFC 7828 §3.2.1: what an upstream says is of its own hop.
+            assert_eq!(option(&response, EdnsCode::Keepalive), None);
+        }
+        for query in upstream.asked() {
+            assert_eq!(query.tcp, tcp);
+            // Empty in a query; a datagram has no idle time.
+            assert_eq!(query.keepalive, tcp.then(Vec::new), "{query:?}");
+        }
+        if tcp {
+            assert!(upstream.connections() >= 3, "{}", upstream.connections());
+        }
+    }
     Ok(())
 }

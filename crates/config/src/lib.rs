@@ -32,6 +32,7 @@ mod overlap;
 mod parser;
 mod position;
 mod scope;
+mod size;
 mod stage;
 mod token;
 mod toml;

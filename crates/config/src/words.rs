@@ -8,6 +8,7 @@ use portolan_proto::Name;
 use crate::catalog;
 use crate::diagnostic::ConfigError;
 use crate::duration::SignedDuration;
+use crate::size;
 use crate::token::Directive;
 use crate::token::Property;
 use crate::token::Token;
@@ -103,6 +104,12 @@ impl<'a> Words<'a> {
         duration.non_negative().ok_or_else(|| {
             self.error_at(token, format!("{what} can't be negative: {}", token.text))
         })
+    }
+
+    /// Reads a size in octets.
+    pub(crate) fn size(&mut self) -> Result<u64, ConfigError> {
+        let token = self.expect()?;
+        size::parse(&token.text).map_err(|error| self.error_at(token, error.to_string()))
     }
 
     /// The whole number a word says.

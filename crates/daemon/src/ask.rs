@@ -1,5 +1,6 @@
-//! Asking the admin endpoints of a running server, for `portolan health` and
-//! `portolan members`: container health checks work in images without a shell.
+//! Asking the admin endpoints of a running server, for `portolan health`,
+//! `portolan members` and `portolan flush`: container health checks work in
+//! images without a shell.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -7,19 +8,28 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// To be told something.
+    Get,
+    /// That something be done.
+    Post,
+}
+
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Most octets of an answer that are read.
 const ANSWER: u64 = 1 << 20;
 
-/// Asks `address` for `path` and gives the body. `:8080` means this host. The
+/// Asks `address` for `path` with `method` and gives the body. `:8080` means this host. The
 /// first of its addresses that accepts a connection has the say.
-pub(crate) fn ask(address: &str, path: &str) -> anyhow::Result<String> {
+pub(crate) fn ask(address: &str, method: Method, path: &str) -> anyhow::Result<String> {
     let mut last = None;
     for socket in targets(address)? {
         match TcpStream::connect_timeout(&socket, PATIENCE) {
-            Ok(stream) => return ask_over(stream, socket, path),
+            Ok(stream) => return ask_over(stream, socket, method, path),
             Err(error) => {
                 let error = anyhow::Error::from(error);
                 last = Some(error.context(format!("cannot connect to {socket}")));
@@ -55,12 +65,21 @@ fn targets(address: &str) -> anyhow::Result<Vec<SocketAddr>> {
 }
 
 /// Asks over a connection.
-fn ask_over(mut stream: TcpStream, socket: SocketAddr, path: &str) -> anyhow::Result<String> {
+fn ask_over(
+    mut stream: TcpStream,
+    socket: SocketAddr,
+    method: Method,
+    path: &str,
+) -> anyhow::Result<String> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    let (method, length) = match method {
+        Method::Get => ("GET", ""),
+        Method::Post => ("POST", "Content-Length: 0\r\n"),
+    };
     write!(
         stream,
-        "GET {path} HTTP/1.0\r\nHost: {socket}\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.0\r\nHost: {socket}\r\n{length}Connection: close\r\n\r\n"
     )?;
     let mut answer = Vec::new();
     stream
@@ -69,12 +88,14 @@ fn ask_over(mut stream: TcpStream, socket: SocketAddr, path: &str) -> anyhow::Re
         .context("no answer")?;
     let answer = String::from_utf8_lossy(&answer);
     let status = answer.lines().next().unwrap_or_default();
-    anyhow::ensure!(
-        status.split(' ').nth(1) == Some("200"),
-        "{socket} answers {status:?}"
-    );
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
-    Ok(body.unwrap_or_default().to_owned())
+    let body = body.unwrap_or_default();
+    match status.split(' ').nth(1) {
+        Some("200") => Ok(body.to_owned()),
+        // What is wrong with an order is in the body.
+        Some("400" | "403") if !body.is_empty() => anyhow::bail!("{socket}: {}", body.trim_end()),
+        _ => anyhow::bail!("{socket} answers {status:?}"),
+    }
 }
 
 #[cfg(test)]

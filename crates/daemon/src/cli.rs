@@ -84,6 +84,22 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a running server forget what upstreams said about a name
+    Flush {
+        /// The name; with `--below`, `.` is all names
+        name: String,
+        /// Address of its health endpoint, `HOST:PORT` [default: from the configuration]
+        address: Option<String>,
+        /// Only this type of it
+        #[arg(long = "type", value_name = "TYPE")]
+        qtype: Option<String>,
+        /// The names below it as well
+        #[arg(long)]
+        below: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the version
     Version,
 }

@@ -388,7 +388,8 @@ impl Generation {
         Ok(Some(forward::Resolver::new(cache, stanzas, &context)))
     }
 
-    /// A cache: the one of the generation before if nothing about it changed.
+    /// A cache: the one of the generation before if nothing about it changed
+    /// and it is not to begin anew.
     fn cache(
         &self,
         next: &mut Next,
@@ -397,7 +398,7 @@ impl Generation {
         context: &forward::Context,
     ) -> Arc<forward::Cache> {
         let kept = self.caches.iter().find(|(other, _)| *other == key);
-        let cache = match kept {
+        let cache = match kept.filter(|_| !key.directive.flush_on_reload) {
             Some((_, cache)) => Arc::clone(cache),
             None => {
                 let port = block.keys.first().map_or(0, |key| key.value.port);
@@ -446,6 +447,9 @@ impl Generation {
         self.stop.cancel();
         self.flush();
         self.stop = stop;
+        parts
+            .caches
+            .replace(caches.iter().map(|(_, cache)| Arc::clone(cache)).collect());
         self.caches = caches;
         self.lameduck = lameduck;
         self.reporters = reporters;

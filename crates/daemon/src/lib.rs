@@ -12,6 +12,7 @@ mod builder;
 mod check;
 mod cli;
 mod clusters;
+mod flush;
 mod generation;
 mod hooks;
 mod host_ips;
@@ -32,6 +33,7 @@ mod version;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use crate::ask::Method;
 use crate::cli::{Cli, Command};
 use crate::load::Origin;
 
@@ -67,10 +69,22 @@ pub fn main() -> ExitCode {
         None | Some(Command::Serve) => run::serve(&cli.options),
         Some(Command::Check { file }) => check::check(&cli.options, file.as_deref()),
         Some(Command::Health { address }) => {
-            report(ask(&cli, address.as_deref(), "/health").map(drop))
+            report(ask(&cli, address.as_deref(), Method::Get, "/health").map(drop))
         }
+        Some(Command::Flush {
+            name,
+            address,
+            qtype,
+            below,
+            json,
+        }) => report(
+            flush::path(name, qtype.as_deref(), *below)
+                .and_then(|path| ask(&cli, address.as_deref(), Method::Post, &path))
+                .and_then(|text| flush::show(text, *json))
+                .map(|text| print(&text)),
+        ),
         Some(Command::Members { address, json }) => report(
-            ask(&cli, address.as_deref(), "/members")
+            ask(&cli, address.as_deref(), Method::Get, "/members")
                 .and_then(|text| members::show(text, *json))
                 .map(|text| print(&text)),
         ),
@@ -81,9 +95,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Asks a running server for `path`, at the health endpoint given, else at the
+/// Asks a running server for `path` with `method`, at the health endpoint given, else at the
 /// one configured.
-fn ask(cli: &Cli, address: Option<&str>, path: &str) -> anyhow::Result<String> {
+fn ask(cli: &Cli, address: Option<&str>, method: Method, path: &str) -> anyhow::Result<String> {
     let configured = || {
         let origin = Origin::find(&cli.options).ok()?;
         let loaded = origin.load(cli.options.port).ok()?;
@@ -95,7 +109,7 @@ fn ask(cli: &Cli, address: Option<&str>, path: &str) -> anyhow::Result<String> {
         Some(health.value.address.to_string())
     };
     let address = address.map(str::to_owned).or_else(configured);
-    ask::ask(address.as_deref().unwrap_or(":8080"), path)
+    ask::ask(address.as_deref().unwrap_or(":8080"), method, path)
 }
 
 /// Tells the operator what went wrong, and the shell whether it did.

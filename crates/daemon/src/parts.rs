@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::builder::BuilderHandle;
 use crate::clusters::Shown;
+use crate::flush::Caches;
 use crate::memory;
 use crate::sources::{Layers, SourceParts};
 
@@ -31,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) cluster_families: portolan_cluster::Families,
     /// Who is in them.
     pub(crate) clusters: Shown,
+    /// The caches in effect.
+    pub(crate) caches: Caches,
     /// Figure of the directives in effect.
     pub(crate) plugin_enabled: IntGaugeVec,
     /// The query runtime.
@@ -53,6 +56,7 @@ impl Parts {
         metrics: &Metrics,
         readiness: &Readiness,
         clusters: Shown,
+        caches: Caches,
         queries: &Handle,
     ) -> anyhow::Result<Self> {
         let registry = metrics.registry();
@@ -97,6 +101,7 @@ impl Parts {
             forward_families: portolan_forward::Families::register(registry)?,
             cluster_families: portolan_cluster::Families::register(registry)?,
             clusters,
+            caches,
             plugin_enabled,
             queries: queries.clone(),
             pending: limits.pending,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use portolan_config::{Config, Loaded};
-use portolan_telemetry::admin::{Admin, Document, Services};
+use portolan_telemetry::admin::{Admin, Document, Order, Services};
 use portolan_telemetry::errors::GoDuration;
 use portolan_telemetry::log;
 use portolan_telemetry::log::LogGuard;
@@ -21,6 +21,7 @@ use tokio::runtime::Runtime;
 
 use crate::cli::{LogFormat, Options};
 use crate::clusters::Shown;
+use crate::flush::Caches;
 use crate::generation::{Generation, Plan};
 use crate::load::{LoadError, Origin};
 use crate::parts::{Parts, cores};
@@ -166,6 +167,7 @@ impl Supervisor {
         hook_panics(metrics.panics().clone(), Arc::clone(&stacktrace));
         let readiness = Readiness::default();
         let shown = Shown::default();
+        let caches = Caches::default();
         let services = Services {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
@@ -174,9 +176,13 @@ impl Supervisor {
                 move || members::document(&shown.members())
             }),
             version: Document::new(version::document),
+            flush: Order::new({
+                let caches = caches.clone();
+                move |query| caches.flush(query)
+            }),
         };
         let admin = Admin::bind(services, &[])?;
-        let parts = Parts::new(&metrics, &readiness, shown, queries.handle())?;
+        let parts = Parts::new(&metrics, &readiness, shown, caches, queries.handle())?;
         let counters = ReloadCounters::register(metrics.registry())?;
         let mut supervisor = Self {
             origin,

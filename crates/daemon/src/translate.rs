@@ -157,6 +157,7 @@ pub(crate) fn cache(from: &config::Cache) -> forward::CacheConfig {
         zones: from.zones.clone(),
         success: store(&from.success),
         denial: store(&from.denial),
+        max_size: from.max_size,
         prefetch: from.prefetch.as_ref().map(|prefetch| forward::Prefetch {
             amount: prefetch.amount,
             duration: prefetch.duration,

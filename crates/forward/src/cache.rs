@@ -11,8 +11,10 @@
 mod config;
 mod cut;
 mod entry;
+mod held;
 mod key;
 mod lifetime;
+mod names;
 mod store;
 
 use std::sync::Arc;
@@ -39,6 +41,7 @@ pub use config::StoreConfig;
 pub(crate) use entry::Entry;
 pub(crate) use key::Key;
 pub(crate) use lifetime::Kind;
+pub use names::Names;
 use store::Store;
 
 /// How long a failure of our own is kept: the least that RFC 9520 §3.2
@@ -104,9 +107,10 @@ impl Cache {
         let metrics = context
             .families
             .cache(&labels.server, &labels.zones, &labels.view);
+        let (success, denial) = config.bounds();
         Arc::new(Self {
-            success: Store::new(config.success.capacity, metrics.success.clone()),
-            denial: Store::new(config.denial.capacity, metrics.denial.clone()),
+            success: Store::new(success, metrics.success.clone()),
+            denial: Store::new(denial, metrics.denial.clone()),
             config,
             metrics,
         })
@@ -124,10 +128,10 @@ impl Cache {
         self.denial.clear();
     }
 
-    /// Forgets what is known about the names at or below one. Says how many
-    /// entries that were.
-    pub fn forget(&self, name: &Name) -> usize {
-        self.success.forget(name) + self.denial.forget(name)
+    /// Forgets what is known about some names. Says how many entries that
+    /// were.
+    pub fn forget(&self, names: &Names) -> usize {
+        self.success.forget(names) + self.denial.forget(names)
     }
 
     /// Entries held, positive and negative.

@@ -42,7 +42,7 @@ use crate::error::Step;
 use crate::line::DIAL_TIMEOUT;
 use crate::line::SILENCE;
 use crate::lines::Limits;
-use crate::question::Padding;
+use crate::question::Hop;
 use crate::question::response_body;
 use crate::stream::Exchanged;
 use crate::stream::read;
@@ -249,7 +249,7 @@ impl Https {
     fn request(&self, question: &Question, edns: bool) -> Result<Request<Full<Bytes>>, Fault> {
         let mut query = Vec::with_capacity(512);
         let edns = edns.then_some(UDP_PAYLOAD);
-        question.write_query(&mut query, ID, edns, Padding::Blocks);
+        question.write_query(&mut query, ID, edns, Hop::Https);
         let request = Request::builder().header(header::ACCEPT, MEDIA_TYPE);
         let request = match self.method {
             DohMethod::Post => request

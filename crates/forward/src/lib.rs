@@ -61,6 +61,7 @@ pub use cache::Cache;
 pub use cache::CacheConfig;
 pub use cache::CacheLabels;
 pub use cache::Kept;
+pub use cache::Names;
 pub use cache::Prefetch;
 pub use cache::ServeStale;
 pub use cache::StaleMode;

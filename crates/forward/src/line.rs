@@ -6,7 +6,9 @@
 //! queries that come at once make one connection.
 //!
 //! A task drives the line. It ends when the connection does, when there was
-//! nothing to do for a while, and when nobody holds the line any more.
+//! nothing to do for a while, and when nobody holds the line any more. How
+//! long that while may be, an upstream can say (RFC 7828): a line ends before
+//! its time is up, so that no query meets a connection that closes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,6 +24,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt as _;
 use tokio::io::BufReader;
+use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -41,6 +44,12 @@ pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// other: its connection may be gone without a word.
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
+/// How long before the upstream a line ends, if that leaves half of its time.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// How often a line that is to end looks whether its last response came.
+const RECHECK: Duration = Duration::from_millis(100);
+
 /// Octets that are gathered for one write.
 const GATHER: usize = 16 * 1024;
 
@@ -51,6 +60,8 @@ pub(crate) struct Line {
     outbox: mpsc::Sender<Vec<u8>>,
     /// What goes on.
     state: Arc<Mutex<State>>,
+    /// Tells that the time it may be idle has changed.
+    changed: Arc<Notify>,
     /// When it was begun.
     begun: Instant,
 }
@@ -71,6 +82,17 @@ struct State {
     silent_since: Option<Instant>,
     /// When it was last used.
     used: Instant,
+    /// How long it may be idle.
+    expire: Expire,
+}
+
+/// How long a line may be idle.
+#[derive(Clone, Copy, Debug)]
+struct Expire {
+    /// As we want it.
+    own: Duration,
+    /// As the upstream wants it, if it said so last.
+    theirs: Option<Duration>,
 }
 
 /// Where the life of a line stands.
@@ -124,13 +146,19 @@ impl Line {
             answered: 0,
             silent_since: None,
             used: now,
+            expire: Expire {
+                own: expire,
+                theirs: None,
+            },
         }));
+        let changed = Arc::new(Notify::new());
         let line = Self {
             outbox,
             state: Arc::clone(&state),
+            changed: Arc::clone(&changed),
             begun: now,
         };
-        (line, drive(dial, state, frames, expire))
+        (line, drive(dial, state, frames, changed))
     }
 
     /// Asks, with the frame that `frame` makes for an id, and waits for the
@@ -149,6 +177,15 @@ impl Line {
         }
     }
 
+    /// Takes in for how long the upstream lets the connection be idle, in
+    /// units of 100 ms; none if a response does not say (RFC 7828 §3.2.2: what
+    /// was said before does not hold any more).
+    pub(crate) fn keep_alive(&self, theirs: Option<u16>) {
+        let theirs = theirs.map(|units| Duration::from_millis(100) * u32::from(units));
+        lock(&self.state).expire.theirs = theirs;
+        self.changed.notify_one();
+    }
+
     /// How it stands.
     pub(crate) fn standing(&self, now: Instant) -> LineStanding {
         let state = lock(&self.state);
@@ -157,6 +194,7 @@ impl Line {
             .is_none_or(|since| now.saturating_duration_since(since) < SILENCE);
         LineStanding {
             usable: speaks
+                && !state.expire.is_over()
                 && !matches!(state.phase, Phase::Closed(_))
                 && state.waiting.len() < MAX_WAITING,
             open: matches!(state.phase, Phase::Open(_)),
@@ -238,6 +276,23 @@ impl State {
     }
 }
 
+// === impl Expire ===
+
+impl Expire {
+    /// The shorter of the two, a little less than theirs (RFC 7828 §3.2.2: the
+    /// client closes before that time).
+    fn duration(self) -> Duration {
+        let theirs = self.theirs.map(|theirs| theirs - MARGIN.min(theirs / 2));
+        theirs.map_or(self.own, |theirs| theirs.min(self.own))
+    }
+
+    /// Whether the upstream wants no more queries (RFC 7828 §3.2.2: a time of
+    /// 0).
+    fn is_over(self) -> bool {
+        self.theirs.is_some_and(|theirs| theirs.is_zero())
+    }
+}
+
 // === impl Place ===
 
 impl Drop for Place {
@@ -256,7 +311,7 @@ async fn drive(
     dial: impl Future<Output = Result<Dialed, Fault>> + Send,
     state: Arc<Mutex<State>>,
     frames: mpsc::Receiver<Vec<u8>>,
-    expire: Duration,
+    changed: Arc<Notify>,
 ) {
     let dialed = match tokio::time::timeout(DIAL_TIMEOUT, dial).await {
         Ok(Ok(dialed)) => dialed,
@@ -268,7 +323,7 @@ async fn drive(
     let fault = tokio::select! {
         fault = read(reader, &state) => fault,
         fault = write(writer, frames) => fault,
-        () = idle(&state, expire) => Fault::new(Step::Read, Cause::Closed),
+        () = idle(&state, &changed) => Fault::new(Step::Read, Cause::Closed),
     };
     lock(&state).close(&fault);
 }
@@ -316,20 +371,24 @@ async fn write(mut writer: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<V
 }
 
 /// Waits until there was nothing to do for a while.
-async fn idle(state: &Mutex<State>, expire: Duration) {
+async fn idle(state: &Mutex<State>, changed: &Notify) {
     loop {
         let due = {
             let state = lock(state);
+            let expire = state.expire.duration();
             if state.waiting.is_empty() && state.used.elapsed() >= expire {
                 return;
             }
             if state.waiting.is_empty() {
                 state.used + expire
             } else {
-                Instant::now() + expire
+                Instant::now() + expire.max(RECHECK)
             }
         };
-        tokio::time::sleep_until(due).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => {}
+            () = changed.notified() => {}
+        }
     }
 }
 
@@ -397,6 +456,46 @@ mod tests {
         assert!(line.standing(Instant::now()).usable);
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!line.standing(Instant::now()).usable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_ends_before_the_time_of_the_upstream_is_up() {
+        // Own time, what the upstream says of its own, both in ms.
+        for (own, said, is, is_not) in [
+            (10_000, Some(20), 1_400, 1_600),
+            (10_000, Some(4), 150, 250),
+            (2_000, Some(600), 1_900, 2_100),
+            (2_000, None, 1_900, 2_100),
+        ] {
+            let (line, _peer) = open(Duration::from_millis(own)).await;
+            // The line sleeps towards its own end.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            line.keep_alive(Some(1_000));
+            line.keep_alive(said);
+            let usable = || line.standing(Instant::now()).usable;
+            tokio::time::sleep(Duration::from_millis(is - 10)).await;
+            assert!(usable(), "{said:?} after {is} ms");
+            tokio::time::sleep(Duration::from_millis(is_not - is)).await;
+            assert!(!usable(), "{said:?} after {is_not} ms");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_is_to_end_takes_no_query_and_waits_for_responses() {
+        let (line, mut peer) = open(Duration::from_secs(10)).await;
+        let ask = line.ask(|id| frame(id, b'a'));
+        let serve = async {
+            let query = message(&mut peer).await.unwrap();
+            line.keep_alive(Some(0));
+            assert!(!line.standing(Instant::now()).usable);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            peer.write_u16(3).await.unwrap();
+            peer.write_all(&query).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(ask, serve);
+        assert_eq!(answer.unwrap().1[2], b'a');
+        let mut rest = Vec::new();
+        assert_eq!(peer.read_to_end(&mut rest).await.unwrap(), 0, "closed");
     }
 
     #[tokio::test]

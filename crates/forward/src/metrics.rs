@@ -69,6 +69,8 @@ struct OldFamilies {
 struct CacheFamilies {
     /// Entries held.
     entries: IntGaugeVec,
+    /// Octets that they take.
+    size: IntGaugeVec,
     /// Answers from the cache.
     hits: IntCounterVec,
     /// Entries that had to make room.
@@ -154,6 +156,8 @@ pub(crate) struct CacheMetrics {
 pub(crate) struct StoreMetrics {
     /// Entries held.
     pub(crate) entries: IntGauge,
+    /// Octets that they take.
+    pub(crate) size: IntGauge,
     /// Answers.
     pub(crate) hits: IntCounter,
     /// Entries that made room.
@@ -294,6 +298,7 @@ impl Families {
             let labels = [server, kind, zones, view];
             StoreMetrics {
                 entries: families.entries.with_label_values(&labels),
+                size: families.size.with_label_values(&labels),
                 hits: families.hits.with_label_values(&labels),
                 evictions: families.evictions.with_label_values(&labels),
             }
@@ -357,12 +362,16 @@ impl CacheFamilies {
         let whole = ["server", "zones", "view"];
         let of_store = |name, help| counters(registry, name, help, &stores);
         let of_cache = |name, help| counters(registry, name, help, &whole);
-        let entries = IntGaugeVec::new(
-            Opts::new("coredns_cache_entries", "Entries in the cache."),
-            &stores,
-        )?;
+        let gauges = |name, help| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &stores)?;
+            keep(registry, gauges)
+        };
         Ok(Self {
-            entries: keep(registry, entries)?,
+            entries: gauges("coredns_cache_entries", "Entries in the cache.")?,
+            size: gauges(
+                "portolan_cache_size_bytes",
+                "Octets that the entries of the cache take.",
+            )?,
             hits: of_store("coredns_cache_hits_total", "Answers from the cache.")?,
             evictions: of_store(
                 "coredns_cache_evictions_total",
@@ -556,6 +565,7 @@ mod tests {
                 "coredns_proxy_conn_cache_misses_total",
                 "coredns_proxy_healthcheck_failures_total",
                 "coredns_proxy_request_duration_seconds",
+                "portolan_cache_size_bytes",
                 "portolan_forward_hedges_total",
                 "portolan_forward_loops_total",
             ]

@@ -5,6 +5,7 @@ use portolan_proto::Flags;
 use portolan_proto::HEADER_LEN;
 use portolan_proto::MAX_NAME;
 use portolan_proto::Name;
+use portolan_proto::OPTION_TCP_KEEPALIVE;
 use portolan_proto::Opcode;
 use portolan_proto::Qname;
 use portolan_proto::Query;
@@ -48,13 +49,17 @@ pub enum Transport {
     Tcp,
 }
 
-/// Whether a query is made longer, so that its length says nothing.
+/// How a query goes to an upstream: what its OPT has for this hop alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Padding {
-    /// It is not.
-    None,
-    /// To the next multiple of [`BLOCK`].
-    Blocks,
+pub(crate) enum Hop {
+    /// In a datagram.
+    Udp,
+    /// On a connection.
+    Tcp,
+    /// On an encrypted connection.
+    Tls,
+    /// In an HTTP request.
+    Https,
 }
 
 /// Octets that padded queries are a multiple of (RFC 8467 §4.1).
@@ -132,14 +137,8 @@ impl Question {
     }
 
     /// Writes the query to an upstream; `edns` is the UDP payload to offer.
-    /// Only a query with EDNS can be padded.
-    pub(crate) fn write_query(
-        &self,
-        out: &mut Vec<u8>,
-        id: u16,
-        edns: Option<u16>,
-        padding: Padding,
-    ) {
+    /// Only a query with EDNS has something for the hop.
+    pub(crate) fn write_query(&self, out: &mut Vec<u8>, id: u16, edns: Option<u16>, hop: Hop) {
         // RFC 6840 §5.7: AD asks for AD, which the cache keeps for those who
         // want it.
         let mut bits = Flags::AUTHENTIC_DATA;
@@ -152,8 +151,8 @@ impl Question {
         }
         let edns = edns.map(|payload| (payload, self.dnssec_ok));
         ResponseWriter::query(out, id, bits, self.octets(), edns);
-        if edns.is_some() && padding == Padding::Blocks {
-            pad(out);
+        if edns.is_some() {
+            add_options(out, hop);
         }
     }
 
@@ -221,17 +220,41 @@ impl Question {
     }
 }
 
-/// Pads a query that ends with an OPT without options.
-fn pad(query: &mut Vec<u8>) {
-    let padded = (query.len() + 4).next_multiple_of(BLOCK);
-    let octets = u16::try_from(padded - query.len() - 4).unwrap_or(0);
-    // The length of the options is what the OPT ends with.
-    let end = query.len() - 2;
-    query.truncate(end);
-    for field in [octets + 4, OPTION_PADDING, octets] {
-        query.extend_from_slice(&field.to_be_bytes());
+// === impl Hop ===
+
+impl Hop {
+    /// Whether the upstream is asked how long the connection may be idle (RFC
+    /// 7828 §3.2.1: never in a datagram; HTTP has means of its own).
+    fn asks_for_keepalive(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
     }
-    query.resize(padded, 0);
+
+    /// Whether the query is made longer, so that its length says nothing: to
+    /// the next multiple of [`BLOCK`].
+    fn pads(self) -> bool {
+        matches!(self, Self::Tls | Self::Https)
+    }
+}
+
+/// Adds what is for the hop to a query that ends with an OPT without options.
+fn add_options(query: &mut Vec<u8>, hop: Hop) {
+    let start = query.len();
+    if hop.asks_for_keepalive() {
+        query.extend_from_slice(&OPTION_TCP_KEEPALIVE.to_be_bytes());
+        query.extend_from_slice(&[0, 0]);
+    }
+    if hop.pads() {
+        let padded = (query.len() + 4).next_multiple_of(BLOCK);
+        let octets = u16::try_from(padded - query.len() - 4).unwrap_or(0);
+        query.extend_from_slice(&OPTION_PADDING.to_be_bytes());
+        query.extend_from_slice(&octets.to_be_bytes());
+        query.resize(padded, 0);
+    }
+    // The length of the options is what the OPT ended with.
+    let length = u16::try_from(query.len() - start).unwrap_or(0);
+    if let Some(octets) = query.get_mut(start - 2..start) {
+        octets.copy_from_slice(&length.to_be_bytes());
+    }
 }
 
 /// What follows the header of a response with an id.
@@ -310,7 +333,7 @@ mod tests {
         question.dnssec_ok = true;
         question.checking_disabled = true;
         let mut out = Vec::new();
-        question.write_query(&mut out, 0x1234, Some(1232), Padding::None);
+        question.write_query(&mut out, 0x1234, Some(1232), Hop::Udp);
         let query = Query::read(&out).unwrap();
         assert_eq!(query.id, 0x1234);
         assert!(
@@ -321,7 +344,7 @@ mod tests {
         assert_eq!(query.edns.unwrap().udp_payload, 1232);
         assert!(query.dnssec_ok());
         question.recursion_desired = false;
-        question.write_query(&mut out, 1, None, Padding::None);
+        question.write_query(&mut out, 1, None, Hop::Tls);
         let query = Query::read(&out).unwrap();
         assert!(!query.flags.has(Flags::RECURSION_DESIRED));
         assert!(query.edns.is_none());
@@ -329,10 +352,11 @@ mod tests {
 
     #[test]
     fn padded_queries_have_a_multiple_of_128_octets_and_can_be_read() {
-        for length in 1..=63 {
+        for (length, hop) in (1..=63).flat_map(|length| [(length, Hop::Tls), (length, Hop::Https)])
+        {
             let name = format!("{}.example.org", "a".repeat(length));
             let mut out = Vec::new();
-            question(&name, Rtype::A).write_query(&mut out, 7, Some(1232), Padding::Blocks);
+            question(&name, Rtype::A).write_query(&mut out, 7, Some(1232), hop);
             assert_eq!(out.len(), 128, "{name}");
             let query = Query::read(&out).unwrap();
             let padding = query.edns.unwrap().options.find(OPTION_PADDING).unwrap();
@@ -340,8 +364,26 @@ mod tests {
         }
         let name = [["a"; 31].join("a"), ["b"; 31].join("b")].join(".");
         let mut out = Vec::new();
-        question(&name, Rtype::A).write_query(&mut out, 7, Some(1232), Padding::Blocks);
+        question(&name, Rtype::A).write_query(&mut out, 7, Some(1232), Hop::Tls);
         assert_eq!(out.len(), 256);
+    }
+
+    #[test]
+    fn only_a_connection_is_asked_how_long_it_may_be_idle() {
+        let question = question("example.org", Rtype::A);
+        for (hop, asks) in [
+            (Hop::Udp, false),
+            (Hop::Tcp, true),
+            (Hop::Tls, true),
+            (Hop::Https, false),
+        ] {
+            let mut out = Vec::new();
+            question.write_query(&mut out, 7, Some(1232), hop);
+            let options = Query::read(&out).unwrap().edns.unwrap().options;
+            // RFC 7828 §3.2.1: a query says no time.
+            let expected = asks.then_some(&[][..]);
+            assert_eq!(options.find(OPTION_TCP_KEEPALIVE), expected, "{hop:?}");
+        }
     }
 
     #[test]

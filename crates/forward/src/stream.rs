@@ -18,7 +18,7 @@ use crate::error::Step;
 use crate::line::Line;
 use crate::lines::Chosen;
 use crate::lines::Lines;
-use crate::question::Padding;
+use crate::question::Hop;
 use crate::question::response_body;
 use crate::udp::UDP_PAYLOAD;
 use crate::udp::lacks_edns;
@@ -83,6 +83,7 @@ impl Streamed {
             };
             match result {
                 Ok(message) => {
+                    line.keep_alive(message.tcp_keepalive());
                     if reused {
                         self.lines.carried_several();
                     }
@@ -145,12 +146,12 @@ impl Streamed {
 
     /// Length and query in one buffer.
     fn frame(&self, question: &Question, id: u16, edns: bool) -> Vec<u8> {
-        let padding = match self.dialer.handshake {
-            Some(_) => Padding::Blocks,
-            None => Padding::None,
+        let hop = match self.dialer.handshake {
+            Some(_) => Hop::Tls,
+            None => Hop::Tcp,
         };
         let mut query = Vec::with_capacity(512);
-        question.write_query(&mut query, id, edns.then_some(UDP_PAYLOAD), padding);
+        question.write_query(&mut query, id, edns.then_some(UDP_PAYLOAD), hop);
         let length = u16::try_from(query.len()).expect("a query is short");
         let mut frame = Vec::with_capacity(2 + query.len());
         frame.extend_from_slice(&length.to_be_bytes());

@@ -22,7 +22,7 @@ use crate::Question;
 use crate::error::Cause;
 use crate::error::ExchangeError;
 use crate::error::Step;
-use crate::question::Padding;
+use crate::question::Hop;
 use crate::question::response_body;
 use crate::sockets::Sockets;
 
@@ -76,7 +76,7 @@ pub(crate) async fn exchange(
     let Manner { edns, exact } = manner;
     let id = rand::random();
     let mut query = Vec::with_capacity(RECEIVE);
-    question.write_query(&mut query, id, edns.then_some(UDP_PAYLOAD), Padding::None);
+    question.write_query(&mut query, id, edns.then_some(UDP_PAYLOAD), Hop::Udp);
     let read = |datagram: &mut Vec<u8>| {
         if question.is_answered_by(datagram, id) {
             if exact && !question.is_spelled_by(datagram) {
@@ -116,7 +116,7 @@ pub(crate) async fn probe(
 ) -> Result<(), ExchangeError> {
     let id = rand::random();
     let mut query = Vec::with_capacity(RECEIVE);
-    question.write_query(&mut query, id, None, Padding::None);
+    question.write_query(&mut query, id, None, Hop::Udp);
     let read = |datagram: &mut Vec<u8>| response_body(datagram, id).map(|_| ());
     transact(link, query, sockets, deadline, read)
         .await

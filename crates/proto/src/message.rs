@@ -5,7 +5,10 @@ mod reorder;
 mod sound;
 
 use crate::query::{RawRecord, skip_name};
-use crate::{Class, Ede, Edns, Flags, HEADER_LEN, MAX_NAME, Name, OPTION_EDE, Qname, Rcode, Rtype};
+use crate::{
+    Class, Ede, Edns, Flags, HEADER_LEN, MAX_NAME, Name, OPTION_EDE, OPTION_TCP_KEEPALIVE, Qname,
+    Rcode, Rtype,
+};
 
 /// A response as it came, its records located and its OPT taken out.
 ///
@@ -26,6 +29,8 @@ pub struct Message {
     edns: bool,
     /// The first extended error of the OPT.
     ede: Option<Ede>,
+    /// Idle time of the connection that the OPT offers.
+    tcp_keepalive: Option<u16>,
 }
 
 /// Section of a message that holds records.
@@ -132,6 +137,7 @@ impl Message {
             spans: walk.spans,
             edns: walk.edns,
             ede: walk.ede,
+            tcp_keepalive: walk.tcp_keepalive,
         };
         message.write_counts();
         Ok(message)
@@ -162,6 +168,12 @@ impl Message {
     /// The extended error the sender gave.
     pub fn ede(&self) -> Option<Ede> {
         self.ede
+    }
+
+    /// How long the sender lets the connection be idle, in units of 100 ms, if
+    /// it says so (RFC 7828 §3.1). Over UDP that means nothing.
+    pub fn tcp_keepalive(&self) -> Option<u16> {
+        self.tcp_keepalive
     }
 
     /// The question, if there is one: name, type, class.
@@ -242,9 +254,10 @@ impl Message {
         self.question_end
     }
 
-    /// Octets held on the heap.
-    pub fn heap_size(&self) -> usize {
-        self.wire.capacity() + self.spans.capacity() * size_of::<Span>()
+    /// Octets of each piece that is held on the heap.
+    pub fn heap_sizes(&self) -> [usize; 2] {
+        let spans = self.spans.capacity() * size_of::<Span>();
+        [self.wire.capacity(), spans]
     }
 
     /// Gives back what the vectors hold in reserve, before keeping it long.
@@ -320,6 +333,8 @@ struct Walk {
     edns: bool,
     /// First extended error.
     ede: Option<Ede>,
+    /// Idle time of the connection.
+    tcp_keepalive: Option<u16>,
 }
 
 /// Where the question ends.
@@ -367,7 +382,7 @@ fn walk(wire: &[u8], start: usize, counts: [u8; 6]) -> Option<Walk> {
                 walk.edns = true;
                 // The code counts even where the options are malformed.
                 walk.extended_rcode = record.ttl.to_be_bytes()[0];
-                walk.ede = read_ede(&record);
+                (walk.ede, walk.tcp_keepalive) = read_options(&record);
             } else if !walk.edns {
                 walk.spans.push(Span {
                     start: u16::try_from(at).ok()?,
@@ -382,11 +397,18 @@ fn walk(wire: &[u8], start: usize, counts: [u8; 6]) -> Option<Walk> {
     Some(walk)
 }
 
-/// The first extended error of an OPT.
-fn read_ede(opt: &RawRecord<'_>) -> Option<Ede> {
-    let edns = Edns::read(opt.class.0, opt.ttl, opt.rdata)?;
-    let code = edns.options.find(OPTION_EDE)?.first_chunk::<2>()?;
-    Some(Ede(u16::from_be_bytes(*code)))
+/// The first extended error of an OPT, and the idle time.
+fn read_options(opt: &RawRecord<'_>) -> (Option<Ede>, Option<u16>) {
+    let Some(edns) = Edns::read(opt.class.0, opt.ttl, opt.rdata) else {
+        return (None, None);
+    };
+    let options = edns.options;
+    let number = |octets: &[u8; 2]| u16::from_be_bytes(*octets);
+    let ede = options.find(OPTION_EDE).and_then(<[u8]>::first_chunk);
+    let idle = options.find(OPTION_TCP_KEEPALIVE);
+    // RFC 7828 §3.1: a response has two octets there.
+    let idle = idle.and_then(|data| <&[u8; 2]>::try_from(data).ok());
+    (ede.map(|code| Ede(number(code))), idle.map(number))
 }
 
 /// Reads a name that may be compressed. Each pointer has to point before the

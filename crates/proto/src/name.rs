@@ -1,7 +1,10 @@
 //! Domain names.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::Hash;
+use std::hash::Hasher;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,9 +19,25 @@ pub const MAX_LABEL: usize = 63;
 ///
 /// Names are compared without regard to case (RFC 4343), so the one spelling
 /// that is kept is the lower-case one; a response echoes the spelling of its
-/// query. Cloning is cheap.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(Arc<[u8]>);
+/// query. Cloning is cheap: most names are short enough to be in the value
+/// itself, others are shared.
+#[derive(Clone)]
+pub struct Name(Octets);
+
+/// The octets of a name. Hosts files of 100,000 lines have twice as many names
+/// for a moment; they leave no holes in the heap.
+#[derive(Clone)]
+enum Octets {
+    /// As many as `length` says.
+    Short {
+        /// How many.
+        length: u8,
+        /// The octets, and zeros behind them.
+        octets: [u8; SHORT],
+    },
+    /// More than [`SHORT`].
+    Long(Arc<[u8]>),
+}
 
 /// Why a text is not a domain name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +71,7 @@ pub enum NameError {
 impl Name {
     /// The root of the name space.
     pub fn root() -> Self {
-        Self(Arc::from([0u8].as_slice()))
+        Self::from_octets(&[0])
     }
 
     /// Reads a name as people write it: ASCII or internationalized, with or
@@ -91,15 +110,27 @@ impl Name {
             push_label(&mut wire, label.as_bytes())?;
         }
         wire.push(0);
-        Self::from_lower_wire(wire)
+        Self::from_lower_wire(&wire)
     }
 
     /// Takes octets that are already lower-case labels.
-    fn from_lower_wire(wire: Vec<u8>) -> Result<Self, NameError> {
+    fn from_lower_wire(wire: &[u8]) -> Result<Self, NameError> {
         if wire.len() > MAX_NAME {
             return Err(NameError::LongName);
         }
-        Ok(Self(Arc::from(wire)))
+        Ok(Self::from_octets(wire))
+    }
+
+    /// Takes the octets of a name, lower-case.
+    fn from_octets(name: &[u8]) -> Self {
+        let mut octets = [0; SHORT];
+        match (octets.get_mut(..name.len()), u8::try_from(name.len())) {
+            (Some(start), Ok(length)) => {
+                start.copy_from_slice(name);
+                Self(Octets::Short { length, octets })
+            }
+            _ => Self(Octets::Long(name.into())),
+        }
     }
 
     /// Takes an uncompressed name in wire form, of any case.
@@ -124,7 +155,12 @@ impl Name {
         }
         // A length octet is at most 63, below the letters, so that lower
         // casing the whole name leaves the lengths alone.
-        Ok(Self(wire.to_ascii_lowercase().into()))
+        let mut name = Self::from_octets(wire);
+        match &mut name.0 {
+            Octets::Short { octets, .. } => octets.make_ascii_lowercase(),
+            Octets::Long(octets) => Arc::make_mut(octets).make_ascii_lowercase(),
+        }
+        Ok(name)
     }
 
     /// The name that reverse look-ups of an address ask for (RFC 1035 §3.5,
@@ -150,41 +186,48 @@ impl Name {
         }
         push_known(&mut wire, b"arpa");
         wire.push(0);
-        Self(Arc::from(wire))
+        Self::from_octets(&wire)
     }
 
     /// The name in wire form.
+    #[inline]
     pub fn as_wire(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Octets::Short { length, octets } => {
+                octets.get(..usize::from(*length)).unwrap_or_default()
+            }
+            Octets::Long(octets) => octets,
+        }
     }
 
     /// Whether this is the root.
     pub fn is_root(&self) -> bool {
-        self.0.len() == 1
+        self.as_wire().len() == 1
     }
 
     /// Whether the first label is `*` (RFC 4592 §2.1.1).
     pub fn is_wildcard(&self) -> bool {
-        self.0.starts_with(b"\x01*")
+        self.as_wire().starts_with(b"\x01*")
     }
 
     /// Whether this name is `apex` or below it.
     pub fn is_within(&self, apex: &Self) -> bool {
-        wire_is_within(&self.0, &apex.0)
+        wire_is_within(self.as_wire(), apex.as_wire())
     }
 
     /// The name without its first label; the root has none.
     pub fn parent(&self) -> Option<Self> {
-        let length = usize::from(*self.0.first()?);
+        let wire = self.as_wire();
+        let length = usize::from(*wire.first()?);
         if length == 0 {
             return None;
         }
-        self.0.get(1 + length..).map(|rest| Self(Arc::from(rest)))
+        wire.get(1 + length..).map(Self::from_octets)
     }
 
     /// The labels, first one first, without the root label.
     pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest: &[u8] = &self.0;
+        let mut rest = self.as_wire();
         std::iter::from_fn(move || {
             let length = usize::from(*rest.first()?);
             if length == 0 {
@@ -203,16 +246,42 @@ impl Name {
 
     /// `*.` and this name, unless that is too long.
     pub fn wildcard_child(&self) -> Option<Self> {
-        let mut wire = Vec::with_capacity(self.0.len() + 2);
+        let mut wire = Vec::with_capacity(self.as_wire().len() + 2);
         push_known(&mut wire, b"*");
-        wire.extend_from_slice(&self.0);
-        Self::from_lower_wire(wire).ok()
+        wire.extend_from_slice(self.as_wire());
+        Self::from_lower_wire(&wire).ok()
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_wire() == other.as_wire()
+    }
+}
+
+impl Eq for Name {}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_wire().cmp(other.as_wire())
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_wire().hash(state);
     }
 }
 
 impl Borrow<[u8]> for Name {
     fn borrow(&self) -> &[u8] {
-        &self.0
+        self.as_wire()
     }
 }
 
@@ -226,7 +295,7 @@ impl FromStr for Name {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_name(f, &self.0)
+        write_name(f, self.as_wire())
     }
 }
 
@@ -304,6 +373,10 @@ fn push_known(wire: &mut Vec<u8>, label: &[u8]) {
     wire.push(u8::try_from(label.len()).expect("a label is at most 63 octets"));
     wire.extend_from_slice(label);
 }
+
+/// Most octets of a name in the value itself: those of an IPv4 address
+/// reversed, and of most hosts.
+const SHORT: usize = 38;
 
 /// Digits of IPv6 reverse names.
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -394,6 +467,26 @@ mod tests {
             Name::reverse("2001:db8::1".parse().unwrap()).to_string(),
             "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa."
         );
+    }
+
+    #[test]
+    fn long_names_and_short_ones_are_alike() {
+        for length in [SHORT - 8, SHORT - 7, 63] {
+            let text = format!("{}.b.ORG", "A".repeat(length));
+            let name: Name = text.parse().unwrap();
+            let lower = text.to_lowercase();
+            assert_eq!(name.to_string(), format!("{lower}."));
+            let wire = [
+                &[length.try_into().unwrap()],
+                &text.as_bytes()[..length],
+                b"\x01b\x03ORG\0",
+            ];
+            assert_eq!(Name::from_wire(&wire.concat()), Ok(name.clone()));
+            assert_eq!(name.parent(), Some("b.org".parse().unwrap()));
+            assert!(name > "b.org".parse().unwrap());
+            assert_eq!(name.wildcard_child().unwrap().parent(), Some(name));
+        }
+        assert_eq!(size_of::<Name>(), SHORT + 2);
     }
 
     #[test]

@@ -110,8 +110,8 @@ struct Outlet {
 
 /// A response to be written.
 struct Outgoing {
-    /// The message.
-    response: Vec<u8>,
+    /// The message behind its length.
+    framed: Vec<u8>,
     /// The place it holds in the pipeline until it is written.
     permit: OwnedSemaphorePermit,
     /// Its octets, which are counted until it is written.
@@ -399,13 +399,13 @@ impl Connection {
             None,
         ) {
             Step::Silent => {}
-            Step::Respond => outlet.put(out, permit),
+            Step::Respond => outlet.put(&out, permit),
             Step::Resolve(pending) => {
                 let later = outlet.clone();
                 self.acceptor
                     .queries
                     .spawn(shared, pending, move |response| {
-                        later.put(response.to_vec(), permit);
+                        later.put(response, permit);
                     });
             }
         }
@@ -418,24 +418,28 @@ impl Drop for Connection {
     }
 }
 
-/// Writes responses as they come, each behind its length.
+/// A response behind its length, for one write (RFC 7766 §8). It is copied just
+/// once: while a client takes its time there may be many.
+fn framed(response: &[u8]) -> Vec<u8> {
+    match u16::try_from(response.len()) {
+        Ok(length) => [&length.to_be_bytes(), response].concat(),
+        // No limit lets it be so long.
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Writes responses as they come.
 async fn write_all(
     mut writer: OwnedWriteHalf,
     mut outgoing: mpsc::Receiver<Outgoing>,
     limit: Duration,
 ) {
     while let Some(Outgoing {
-        response,
+        framed,
         permit,
         share,
     }) = outgoing.recv().await
     {
-        let Ok(length) = u16::try_from(response.len()) else {
-            continue;
-        };
-        // RFC 7766 §8: length and message in one write.
-        let framed = [&length.to_be_bytes()[..], &response].concat();
-        drop(response);
         match timeout(limit, writer.write_all(&framed)).await {
             Ok(Ok(())) => drop((permit, share)),
             Ok(Err(_)) | Err(_) => return,
@@ -448,8 +452,9 @@ async fn write_all(
 impl Outlet {
     /// Has a response written. If more wait than may, the connection for which
     /// most wait is closed.
-    fn put(&self, response: Vec<u8>, permit: OwnedSemaphorePermit) {
-        let octets = response.len();
+    fn put(&self, response: &[u8], permit: OwnedSemaphorePermit) {
+        let framed = framed(response);
+        let octets = framed.len();
         let share = Share {
             octets,
             unsent: Arc::clone(&self.unsent),
@@ -461,7 +466,7 @@ impl Outlet {
             self.connections.relieve();
         }
         let outgoing = Outgoing {
-            response,
+            framed,
             permit,
             share,
         };

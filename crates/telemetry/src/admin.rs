@@ -74,6 +74,7 @@ pub struct Endpoint {
 #[non_exhaustive]
 pub enum Serves {
     /// `/health`: the process is alive. `/members`: who is in the cluster.
+    /// `/cache/flush`: forgets names, for clients on this host.
     Health,
     /// `/ready`: every part is ready.
     Ready,
@@ -107,11 +108,21 @@ pub struct Services {
     pub members: Document,
     /// For `/version`.
     pub version: Document,
+    /// For `/cache/flush`.
+    pub flush: Order,
 }
 
 /// A text that is made when it is asked for.
 #[derive(Clone)]
 pub struct Document(Arc<dyn Fn() -> String + Send + Sync>);
+
+/// Something to be done when it is asked for, as the query of the URL says.
+#[derive(Clone)]
+pub struct Order(Arc<Carry>);
+
+/// Carries an order out: what it came to, as JSON, or what is wrong with the
+/// query.
+type Carry = dyn Fn(&str) -> Result<String, String> + Send + Sync;
 
 /// The endpoints could not be served.
 #[derive(Debug, Error)]
@@ -382,6 +393,26 @@ impl Document {
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Document")
+    }
+}
+
+// === impl Order ===
+
+impl Order {
+    /// An order that `carry` carries out.
+    pub fn new(carry: impl Fn(&str) -> Result<String, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(carry))
+    }
+
+    /// Carries it out.
+    pub(crate) fn carry_out(&self, query: &str) -> Result<String, String> {
+        (self.0)(query)
+    }
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Order")
     }
 }
 

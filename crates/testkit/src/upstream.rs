@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use portolan_proto::Flags;
+use portolan_proto::OPTION_TCP_KEEPALIVE;
 use portolan_proto::Qname;
 use portolan_proto::Query;
 use portolan_proto::Rtype;
@@ -63,6 +64,8 @@ pub struct Received {
     pub edns_payload: Option<u16>,
     /// DO.
     pub dnssec_ok: bool,
+    /// What it says about keeping the connection (RFC 7828), if it does.
+    pub keepalive: Option<Vec<u8>>,
     /// Whether it came over TCP.
     pub tcp: bool,
     /// Who sent it.
@@ -268,6 +271,10 @@ impl Log {
             question: query.question.to_vec(),
             edns_payload: query.edns.map(|edns| edns.udp_payload),
             dnssec_ok: query.dnssec_ok(),
+            keepalive: query
+                .edns
+                .and_then(|edns| edns.options.find(OPTION_TCP_KEEPALIVE))
+                .map(<[u8]>::to_vec),
             tcp,
             source,
             index: queries.len(),

@@ -22,6 +22,9 @@ pub struct Cache {
     pub success: CacheStore,
     /// Answers that deny it.
     pub denial: CacheStore,
+    /// So many octets are kept in all, at least 64 KiB. Default: in
+    /// proportion to the capacities, 16 MiB for those by default.
+    pub max_size: Option<u64>,
     /// Refreshing entries before they expire; off by default.
     pub prefetch: Option<Prefetch>,
     /// Answering with expired entries; off by default.
@@ -35,6 +38,8 @@ pub struct Cache {
     /// Whether an answer from the cache has its TTL as stored, not what is
     /// left of it.
     pub keep_ttl: bool,
+    /// Whether a reload empties it, though nothing about it has changed.
+    pub flush_on_reload: bool,
 }
 
 /// One of the two halves of a cache.
@@ -104,12 +109,14 @@ pub(crate) fn setup(scope: &mut Scope<'_>, written: &[&Directive]) -> Option<Loc
             max_ttl: 1800,
             min_ttl: 5,
         },
+        max_size: None,
         prefetch: None,
         serve_stale: None,
         servfail: Duration::from_secs(5),
         success_disabled: Vec::new(),
         denial_disabled: Vec::new(),
         keep_ttl: false,
+        flush_on_reload: false,
     };
     let arguments = read_arguments(
         &mut Words::arguments(scope.plugin, directive),
@@ -177,6 +184,7 @@ fn read_property(
     match words.current().text.as_str() {
         "success" => cache.success = read_store(words, cache.success)?,
         "denial" => cache.denial = read_store(words, cache.denial)?,
+        "max_size" => cache.max_size = Some(read_max_size(words)?),
         // None is enough to be popular: CoreDNS fetches nothing then.
         "prefetch" => cache.prefetch = Some(read_prefetch(words)?).filter(|p| p.amount > 0),
         "serve_stale" => cache.serve_stale = read_serve_stale(words)?,
@@ -194,6 +202,10 @@ fn read_property(
         "keepttl" => {
             words.end()?;
             cache.keep_ttl = true;
+        }
+        "flush_on_reload" => {
+            words.end()?;
+            cache.flush_on_reload = true;
         }
         _ => {
             let argument_error = words.argument_error();
@@ -222,6 +234,19 @@ fn read_store(words: &mut Words<'_>, default: CacheStore) -> Result<CacheStore, 
     }
     words.end()?;
     Ok(store)
+}
+
+/// Reads `SIZE`.
+fn read_max_size(words: &mut Words<'_>) -> Result<u64, ConfigError> {
+    let size = words.size()?;
+    if size < MIN_SIZE {
+        return Err(words.error(format!(
+            "max_size must be at least 64KiB: {}",
+            words.current().text
+        )));
+    }
+    words.end()?;
+    Ok(size)
 }
 
 /// Reads `AMOUNT [DURATION] [PERCENTAGE%]`.
@@ -379,6 +404,9 @@ fn whole_seconds(words: &Words<'_>, token: &Token) -> Result<u32, ConfigError> {
 /// Messages a half of the cache keeps by default.
 const CAPACITY: usize = 9984;
 
+/// Octets of the smallest cache.
+const MIN_SIZE: u64 = 64 << 10;
+
 /// RFC 2308 §7.1: a failure is kept for five minutes at most.
 const MAX_SERVFAIL: Duration = Duration::from_secs(300);
 
@@ -386,10 +414,12 @@ const MAX_SERVFAIL: Duration = Duration::from_secs(300);
 const PROPERTIES: &[&str] = &[
     "success",
     "denial",
+    "max_size",
     "prefetch",
     "serve_stale",
     "serve_stale_policy",
     "servfail",
     "disable",
     "keepttl",
+    "flush_on_reload",
 ];

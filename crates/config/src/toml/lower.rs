@@ -318,6 +318,7 @@ fn cache(draft: &mut Draft<'_, '_>, cache: &tree::Cache) {
             );
         }
     }
+    draft.property("max_size", cache.max_size.as_ref());
     if let Some(table) = &cache.prefetch {
         prefetch(draft, table.get_ref(), table.span().start);
     }
@@ -340,6 +341,7 @@ fn cache(draft: &mut Draft<'_, '_>, cache: &tree::Cache) {
         }
     }
     draft.flag("keepttl", cache.keepttl.as_ref());
+    draft.flag("flush_on_reload", cache.flush_on_reload.as_ref());
 }
 
 /// Writes `prefetch`.

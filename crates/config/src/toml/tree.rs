@@ -278,6 +278,8 @@ tables! {
         success: Spanned<CacheStore>,
         /// `[server.cache.denial]`.
         denial: Spanned<CacheStore>,
+        /// Octets that are kept in all.
+        max_size: Value,
         /// `[server.cache.prefetch]`.
         prefetch: Spanned<Prefetch>,
         /// `[server.cache.serve-stale]`.
@@ -292,6 +294,8 @@ tables! {
         disable_denial: Values,
         /// Whether answers have the TTL as stored.
         keepttl: Flag,
+        /// Whether a reload empties it.
+        flush_on_reload: Flag,
     }
 
     /// `[server.cache.success]` and `[server.cache.denial]`.

@@ -62,6 +62,9 @@ const ACCEPTED: &[&str] = &[
     "cache { disable denial sub.org }",
     "cache { disable success }",
     "cache { keepttl }",
+    "cache { max_size 16MiB }",
+    "cache { max_size 65536 }",
+    "cache { flush_on_reload }",
     "reload",
     "reload 10s",
     "reload 10s 0s",
@@ -249,6 +252,16 @@ const REFUSED: &[(&str, &str)] = &[
     ("cache { servfail }", "Wrong argument count"),
     ("cache { disable x }", "cache type for disable must be"),
     ("cache { keepttl x }", "Wrong argument count"),
+    ("cache { flush_on_reload x }", "Wrong argument count"),
+    ("cache { max_size }", "Wrong argument count"),
+    ("cache { max_size 1MiB 2MiB }", "Wrong argument count"),
+    (
+        "cache { max_size 16M }",
+        "'M' is not a unit of size (write 16MiB)",
+    ),
+    ("cache { max_size -1 }", "'-1' is not a size"),
+    ("cache { max_size 63KiB }", "must be at least 64KiB"),
+    ("cache { maxsize 1MiB }", "max_size"),
     ("cache ; cache", "can only be used once"),
     ("reload 1s", "interval value must be greater or equal to 2s"),
     (
@@ -451,6 +464,13 @@ fn cache_has_coredns_defaults() {
         (9984, 1800, 5)
     );
     assert_eq!(cache.servfail, Duration::from_secs(5));
+    assert_eq!((cache.max_size, cache.flush_on_reload), (None, false));
+    let cache = stanza("cache { max_size 2MiB ; flush_on_reload }");
+    let cache = cache.cache.expect("cache");
+    assert_eq!(
+        (cache.max_size, cache.flush_on_reload),
+        (Some(2_097_152), true)
+    );
     let cache = stanza("cache 25 a.nl { success 10 1800 30 }")
         .cache
         .expect("cache");

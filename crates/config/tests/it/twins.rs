@@ -255,7 +255,7 @@ fn docker_cluster_and_traefik_externals() {
 #[test]
 fn cache() {
     assert_twins(
-        ". {\n forward . 192.0.2.1\n cache 30 example.org {\n success 100 20 1\n denial 9984 30 2\n prefetch 5 1m 20%\n serve_stale 2h verify 100ms 30s 1m\n serve_stale_policy prefer_positive\n servfail 0\n disable success a.example\n disable denial\n keepttl\n }\n}\n.:54 {\n forward . 192.0.2.1\n cache {\n serve_stale\n prefetch 1\n }\n}\n.:55 {\n forward . 192.0.2.1\n cache {\n serve_stale 1h immediate 5s\n denial 9984 1800 1\n }\n}",
+        ". {\n forward . 192.0.2.1\n cache 30 example.org {\n success 100 20 1\n denial 9984 30 2\n max_size 2MiB\n prefetch 5 1m 20%\n serve_stale 2h verify 100ms 30s 1m\n serve_stale_policy prefer_positive\n servfail 0\n disable success a.example\n disable denial\n keepttl\n flush_on_reload\n }\n}\n.:54 {\n forward . 192.0.2.1\n cache {\n serve_stale\n prefetch 1\n }\n}\n.:55 {\n forward . 192.0.2.1\n cache {\n serve_stale 1h immediate 5s\n denial 9984 1800 1\n }\n}",
         r#"
         [[server]]
         zones = ["."]
@@ -274,6 +274,8 @@ fn cache() {
         disable-success = ["a.example"]
         disable-denial = []
         keepttl = true
+        max-size = "2MiB"
+        flush-on-reload = true
 
         [[server]]
         zones = [".:54"]

@@ -73,8 +73,8 @@ struct Reader<'a> {
     options: &'a Options,
     /// Result so far.
     parsed: Parsed,
-    /// The reverse name of each address and how many names it points to.
-    pointers: HashMap<IpAddr, (Name, usize)>,
+    /// How many names each address points to.
+    pointers: HashMap<IpAddr, usize>,
 }
 
 /// Reads a whole file.
@@ -180,14 +180,11 @@ impl Reader<'_> {
         }
         // The reverse name is served although it is outside of the zones: it is
         // for the server block to say which names reach this directive.
-        let (owner, count) = self
-            .pointers
-            .entry(address)
-            .or_insert_with(|| (Name::reverse(address), 0));
+        let count = self.pointers.entry(address).or_insert(0);
         *count += 1;
         if *count <= MAX_NAMES_PER_POINTER {
             self.parsed.rows.push(Row {
-                owner: owner.clone(),
+                owner: Name::reverse(address),
                 rdata: Rdata::Ptr(name),
                 ttl,
             });

@@ -15,6 +15,10 @@ pub struct CacheConfig {
     /// Of the negative answers. Default: 9,984 entries, 1800 s at most, 5 s
     /// at least.
     pub denial: StoreConfig,
+    /// Most octets that all entries take together. Default: 840 for each
+    /// entry of the capacities, 16 MiB for those by default. Each half has
+    /// the share that its capacity has.
+    pub max_size: Option<u64>,
     /// Refresh of popular entries before they expire. Default: none.
     pub prefetch: Option<Prefetch>,
     /// Use of expired entries. Default: none.
@@ -32,13 +36,21 @@ pub struct CacheConfig {
 /// Bounds of one half of a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// Most entries. A large one counts as several: one for each 512 octets
-    /// begun.
+    /// Most entries.
     pub capacity: usize,
     /// Longest time that an entry is kept, in seconds.
     pub max_ttl: u32,
     /// Shortest time, in seconds. A TTL of 0 stays 0, and is not kept.
     pub min_ttl: u32,
+}
+
+/// What one half of a cache may hold at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Entries.
+    pub(super) entries: u64,
+    /// Octets that they take.
+    pub(super) octets: u64,
 }
 
 /// Which entries are refreshed before they expire.
@@ -93,7 +105,32 @@ pub struct CacheLabels {
     pub view: String,
 }
 
+/// Octets that an entry may take on average unless `max_size` says otherwise:
+/// twice what an address takes.
+const OCTETS_PER_ENTRY: u64 = 840;
+
 // === impl CacheConfig ===
+
+impl CacheConfig {
+    /// The bounds of both halves, positive and negative answers.
+    pub(super) fn bounds(&self) -> (Bounds, Bounds) {
+        let capacity =
+            |store: &StoreConfig| u64::try_from(store.capacity.max(1)).unwrap_or(u64::MAX);
+        let (success, denial) = (capacity(&self.success), capacity(&self.denial));
+        let both = success.saturating_add(denial);
+        let size = self
+            .max_size
+            .unwrap_or_else(|| both.saturating_mul(OCTETS_PER_ENTRY));
+        // In 128 bits nothing of this is out of range.
+        let share = u128::from(size) * u128::from(success) / u128::from(both);
+        let of_success = u64::try_from(share).unwrap_or(size);
+        let bounds = |entries, octets| Bounds { entries, octets };
+        (
+            bounds(success, of_success),
+            bounds(denial, size - of_success),
+        )
+    }
+}
 
 impl Default for CacheConfig {
     fn default() -> Self {
@@ -109,6 +146,7 @@ impl Default for CacheConfig {
                 max_ttl: 1800,
                 min_ttl: 5,
             },
+            max_size: None,
             prefetch: None,
             serve_stale: None,
             servfail: Duration::from_secs(5),

@@ -10,6 +10,7 @@ use portolan_proto::Message;
 
 use super::Kind;
 use super::Prefetch;
+use super::held::Held;
 
 /// A response and what is known about it.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Entry {
     lifetime: Duration,
     /// How it is used.
     usage: Mutex<Usage>,
+    /// What it takes, once it is kept.
+    held: Option<Held>,
 }
 
 /// How an entry is used.
@@ -37,6 +40,8 @@ struct Usage {
     refreshing: bool,
     /// When a refresh may begin, after one that failed.
     not_before: Option<Instant>,
+    /// Whether a newer entry takes its place.
+    replaced: bool,
 }
 
 // === impl Entry ===
@@ -56,6 +61,7 @@ impl Entry {
             stored,
             lifetime,
             usage: Mutex::default(),
+            held: None,
         }
     }
 
@@ -95,9 +101,14 @@ impl Entry {
         self.since_stored(now).saturating_sub(self.lifetime)
     }
 
-    /// How many entries this one counts for.
-    pub(crate) fn weight(&self) -> u64 {
-        1 + u64::try_from(self.message.heap_size() / OCTETS_PER_ENTRY).unwrap_or(u64::MAX)
+    /// Counts what it takes from now on.
+    pub(super) fn hold(&mut self, held: Held) {
+        self.held = Some(held);
+    }
+
+    /// Octets it takes, once that is counted.
+    pub(super) fn octets(&self) -> u64 {
+        self.held.as_ref().map_or(0, Held::octets)
     }
 
     /// Counts a hit. Says whether the entry is popular and near its end.
@@ -118,12 +129,18 @@ impl Entry {
     /// Takes over the popularity of the entry that this one replaces.
     pub(crate) fn inherit(&self, before: &Self) {
         let (hits, last_hit) = {
-            let before = before.usage();
+            let mut before = before.usage();
+            before.replaced = true;
             (before.hits, before.last_hit)
         };
         let mut usage = self.usage();
         usage.hits = hits;
         usage.last_hit = last_hit;
+    }
+
+    /// Whether another entry inherited from it.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.usage().replaced
     }
 
     /// Whether a refresh may begin now.
@@ -171,6 +188,3 @@ fn seconds(duration: Duration) -> u32 {
     let begun = u64::from(duration.subsec_nanos() > 0);
     u32::try_from(duration.as_secs().saturating_add(begun)).unwrap_or(u32::MAX)
 }
-
-/// Octets that one entry stands for.
-const OCTETS_PER_ENTRY: usize = 512;

@@ -1,6 +1,7 @@
 //! What an entry is kept under.
 
 use portolan_proto::MAX_NAME;
+use portolan_proto::Rtype;
 
 use crate::Question;
 
@@ -63,9 +64,13 @@ impl Key {
         }
     }
 
-    /// The name in a key, in wire form.
-    pub(super) fn name_of(octets: &[u8]) -> Option<&[u8]> {
-        octets.split_last_chunk::<5>().map(|(name, _)| name)
+    /// The name in a key, in wire form, and the type: none if it is about all
+    /// that is at or below the name.
+    pub(super) fn parts_of(octets: &[u8]) -> Option<(&[u8], Option<Rtype>)> {
+        let (name, [t0, t1, _, _, flags]) = octets.split_last_chunk::<5>()?;
+        let is_below = flags & BELOW != 0;
+        let qtype = Rtype(u16::from_be_bytes([*t0, *t1]));
+        Some((name, (!is_below).then_some(qtype)))
     }
 
     /// The octets.
@@ -77,7 +82,6 @@ impl Key {
 #[cfg(test)]
 mod tests {
     use portolan_proto::Class;
-    use portolan_proto::Rtype;
 
     use super::*;
 

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::Families;
-use crate::question::Padding;
+use crate::question::Hop;
 
 #[test]
 fn ttls_are_clamped_in_the_first_reply_and_count_down() {
@@ -584,20 +584,143 @@ fn entries_are_bounded_and_evictions_counted() {
 }
 
 #[test]
-fn large_entries_count_for_several() {
-    let cache = Fixture::new(|config| config.success.capacity = 1024);
-    for index in 0..1000 {
-        let question = question(&format!("n{index}.example")).with_type(Rtype::TXT);
-        let mut reply = reply(&question);
-        for _ in 0..20 {
-            reply = reply.answer(Rtype::TXT, 60, &[255; 256]);
+fn octets_are_bounded_with_those_around_the_message() {
+    for (capacity, max_size, most) in [
+        // 840 octets for each entry of both halves, one of them not used.
+        (1_024, None, 1_024 * 840),
+        (9_984, Some(1 << 20), 1 << 19),
+        (1_000_000, Some(1 << 20), 1 << 20),
+    ] {
+        let cache = Fixture::new(|config| {
+            config.success.capacity = capacity;
+            config.max_size = max_size;
+        });
+        for index in 0..2000 {
+            let question = question(&format!("n{index}.example")).with_type(Rtype::TXT);
+            cache.keep(&question, txt(&question, 20), 0.0);
         }
-        cache.keep(&question, reply, 0.0);
+        let metrics = cache.0.success.metrics();
+        let messages = cache.0.len() * 20 * 256;
+        let size = usize::try_from(metrics.size.get()).unwrap();
+        assert!(size <= most, "{size} octets of {most}");
+        assert!(size > most * 3 / 4, "{size} octets of {most} are used");
+        assert!(size > messages, "{size} for messages of {messages}");
+        assert!(cache.0.len() > 20 && metrics.evictions.get() > 0);
+        cache.0.clear();
+        assert_eq!((metrics.size.get(), metrics.entries.get()), (0, 0));
     }
-    let octets = 1000 * 20 * 256;
-    let held: usize = cache.0.len() * 20 * 256;
-    assert!(held < octets / 5, "{held}");
-    assert!(!cache.0.is_empty());
+}
+
+#[test]
+fn the_largest_answer_is_kept_wherever_there_are_many_cores() {
+    let cache = Fixture::new(|config| config.max_size = Some(2 << 20));
+    for index in 0..16 {
+        let question = question(&format!("n{index}.example")).with_type(Rtype::TXT);
+        cache.keep(&question, txt(&question, 240), 0.0);
+        assert!(cache.hit(&question, 1.0).is_some(), "{index}");
+    }
+}
+
+#[test]
+fn names_asked_for_once_do_not_drive_out_popular_ones() {
+    let cache = Fixture::new(|config| config.max_size = Some(1 << 20));
+    let popular: Vec<Question> = (0..50)
+        .map(|index| question(&format!("popular{index}.example")))
+        .collect();
+    for question in &popular {
+        cache.keep(question, reply(question).a([192, 0, 2, 1], 3600), 0.0);
+        assert!(cache.hit(question, 1.0).is_some());
+    }
+    let mut missed = 0;
+    for index in 0..50_000 {
+        let once = question(&format!("n{index}.example"));
+        cache.keep(&once, reply(&once).a([192, 0, 2, 1], 3600), 1.0);
+        // Every popular name is asked for once while 1,000 others are.
+        if index % 20 == 0 {
+            let question = &popular[index / 20 % popular.len()];
+            missed += u32::from(cache.hit(question, 1.0).is_none());
+        }
+    }
+    assert_eq!(missed, 0, "of 2,500");
+}
+
+#[test]
+fn an_entry_that_is_renewed_makes_no_room() {
+    let cache = Fixture::new(|_| {});
+    let question = question("a.example");
+    for second in [0.0, 60.0, 120.0] {
+        cache.keep(&question, reply(&question).a([192, 0, 2, 1], 60), second);
+    }
+    let metrics = cache.0.success.metrics();
+    assert_eq!((metrics.evictions.get(), metrics.entries.get()), (0, 1));
+}
+
+#[test]
+fn names_are_forgotten_by_name_and_type_or_with_all_below() {
+    let names = ["example", "a.example", "b.a.example", "ba.example"];
+    let kept = |flush: Option<(&str, Option<Rtype>, bool)>| {
+        let cache = Fixture::new(|_| {});
+        for name in names {
+            let a = question(name);
+            cache.keep(&a, reply(&a).a([192, 0, 2, 1], 60), 0.0);
+            let txt = a.with_type(Rtype::TXT);
+            cache.keep(&txt, reply(&txt).soa(60, 60), 0.0);
+        }
+        let dropped = flush.map_or(0, |(name, qtype, below)| {
+            let name = name.parse().unwrap();
+            cache.0.forget(&Names { name, qtype, below })
+        });
+        let left: Vec<String> = names
+            .iter()
+            .flat_map(|name| [(name, Rtype::A), (name, Rtype::TXT)])
+            .filter(|(name, qtype)| {
+                let question = question(name).with_type(*qtype);
+                cache.hit(&question, 1.0).is_some()
+            })
+            .map(|(name, qtype)| format!("{name} {qtype}"))
+            .collect();
+        assert_eq!(left.len() + dropped, 8);
+        left
+    };
+    assert_eq!(kept(None).len(), 8);
+    let left = kept(Some(("A.Example", None, false)));
+    assert!(!left.iter().any(|entry| entry.starts_with("a.example")));
+    assert_eq!(left.len(), 6);
+    let left = kept(Some(("a.example", Some(Rtype::A), false)));
+    assert!(!left.contains(&"a.example A".to_owned()));
+    assert_eq!(left.len(), 7);
+    let left = kept(Some(("a.example", None, true)));
+    assert_eq!(
+        left,
+        ["example A", "example TXT", "ba.example A", "ba.example TXT"]
+    );
+    assert_eq!(kept(Some((".", Some(Rtype::TXT), true))).len(), 4);
+    assert_eq!(kept(Some((".", None, true))).len(), 0);
+    assert_eq!(kept(Some((".", None, false))).len(), 8);
+}
+
+#[test]
+fn a_name_is_forgotten_with_the_denial_of_all_above() {
+    let cache = Fixture::new(|_| {});
+    let above = question("gone.example");
+    let denied = reply(&above)
+        .rcode(Rcode::NXDOMAIN)
+        .flags(Flags::AUTHENTIC_DATA)
+        .soa(60, 60);
+    cache.keep(&above, denied, 0.0);
+    let below = question("www.gone.example");
+    let cut = || cache.0.cut(&below, cache.at(1.0), |_| true);
+    assert!(cut().is_some());
+    let names = |name: &str| Names {
+        name: name.parse().unwrap(),
+        qtype: Some(Rtype::A),
+        below: false,
+    };
+    assert_eq!(cache.0.forget(&names("other.example")), 0);
+    assert!(cut().is_some());
+    assert_eq!(cache.0.forget(&names("www.gone.example")), 1);
+    assert!(cut().is_none());
+    assert!(cache.hit(&above, 1.0).is_some(), "it is another name");
 }
 
 #[test]
@@ -680,7 +803,7 @@ fn question(name: &str) -> Question {
 /// An empty NOERROR to a question.
 fn reply(question: &Question) -> Reply {
     let mut wire = Vec::new();
-    question.write_query(&mut wire, 7, Some(1232), Padding::None);
+    question.write_query(&mut wire, 7, Some(1232), Hop::Udp);
     let query = Query::read(&wire).unwrap();
     Reply::to(&Received {
         id: query.id,
@@ -690,9 +813,17 @@ fn reply(question: &Question) -> Reply {
         question: query.question.to_vec(),
         edns_payload: Some(1232),
         dnssec_ok: query.dnssec_ok(),
+        keepalive: None,
         tcp: false,
         source: "127.0.0.1:1".parse().unwrap(),
         index: 0,
+    })
+}
+
+/// An answer of `count` strings of 255 octets.
+fn txt(question: &Question, count: usize) -> Reply {
+    (0..count).fold(reply(question), |reply, _| {
+        reply.answer(Rtype::TXT, 60, &[255; 256])
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portolan_forward::CacheConfig;
+use portolan_forward::Names;
 use portolan_forward::Prefetch;
 use portolan_forward::Question;
 use portolan_forward::Resolver;
@@ -475,11 +476,16 @@ async fn what_is_at_or_below_a_name_can_be_forgotten() {
         setup.ask(&question(name)).await.unwrap();
     }
     let cache = setup.resolver.cache().unwrap();
-    assert_eq!(cache.forget(&"a.example.org".parse().unwrap()), 2);
+    let below = Names {
+        name: "a.example.org".parse().unwrap(),
+        qtype: None,
+        below: true,
+    };
+    assert_eq!(cache.forget(&below), 2);
     assert_eq!(cache.len(), 2);
     for name in names {
         setup.ask(&question(name)).await.unwrap();
     }
     assert_eq!(upstream.count(), 6);
-    assert_eq!(cache.forget(&"a.example.org".parse().unwrap()), 2);
+    assert_eq!(cache.forget(&below), 2);
 }

@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -34,6 +37,38 @@ pub(super) struct Listener {
     connections: JoinSet<()>,
     /// The connections, oldest first.
     by_age: VecDeque<AbortHandle>,
+}
+
+/// Where a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    /// On this host.
+    Here,
+    /// Anywhere else.
+    Elsewhere,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Where the other end of a connection is: here if it has a loopback
+    /// address, or the address that it speaks to.
+    fn of(stream: &TcpStream) -> Self {
+        match (stream.peer_addr(), stream.local_addr()) {
+            (Ok(peer), Ok(local)) => Self::at(peer.ip(), local.ip()),
+            _ => Self::Elsewhere,
+        }
+    }
+
+    /// Where it is by the addresses of both ends.
+    fn at(peer: IpAddr, local: IpAddr) -> Self {
+        let (peer, local) = (peer.to_canonical(), local.to_canonical());
+        if peer.is_loopback() || peer == local {
+            Self::Here
+        } else {
+            Self::Elsewhere
+        }
+    }
 }
 
 // === impl Listener ===
@@ -93,7 +128,8 @@ impl Listener {
                 oldest.abort();
             }
         }
-        let serve = serve(stream, self.router.clone(), self.stop.clone());
+        let client = Client::of(&stream);
+        let serve = serve(stream, client, self.router.clone(), self.stop.clone());
         self.by_age.push_back(self.connections.spawn(serve));
     }
 
@@ -104,9 +140,15 @@ impl Listener {
 }
 
 /// Serves one connection until it ends or `stop` lets it finish its request.
-async fn serve(stream: TcpStream, router: watch::Receiver<Router>, stop: CancellationToken) {
+async fn serve(
+    stream: TcpStream,
+    client: Client,
+    router: watch::Receiver<Router>,
+    stop: CancellationToken,
+) {
     // Each request sees the routes of its time, on a connection of any age.
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(client);
         let current = router.borrow().clone();
         TowerToHyperService::new(current).call(request)
     });
@@ -145,3 +187,27 @@ const BUFFER_BYTES: usize = 16 << 10;
 
 /// The pause after a connection could not be accepted.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_here_if_both_ends_have_one_address() {
+        for (peer, local, expected) in [
+            ("127.0.0.1", "127.0.0.1", Client::Here),
+            ("127.0.0.9", "127.0.0.1", Client::Here),
+            ("::1", "::1", Client::Here),
+            ("::ffff:127.0.0.1", "::ffff:127.0.0.1", Client::Here),
+            ("192.0.2.1", "192.0.2.1", Client::Here),
+            ("::ffff:192.0.2.1", "::ffff:192.0.2.1", Client::Here),
+            ("192.0.2.2", "192.0.2.1", Client::Elsewhere),
+            ("172.17.0.1", "172.17.0.2", Client::Elsewhere),
+            ("::ffff:192.0.2.2", "::ffff:192.0.2.1", Client::Elsewhere),
+            ("2001:db8::2", "2001:db8::1", Client::Elsewhere),
+        ] {
+            let (peer, local) = (peer.parse().unwrap(), local.parse().unwrap());
+            assert_eq!(Client::at(peer, local), expected, "{peer} at {local}");
+        }
+    }
+}

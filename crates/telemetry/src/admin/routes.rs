@@ -5,24 +5,26 @@
 
 use std::collections::BTreeSet;
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::extract::RawQuery;
+use axum::http::header::{CONTENT_TYPE, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Router};
 use tower_http::compression::CompressionLayer;
 use tracing::error;
 
 use crate::metrics::{self, Metrics};
 use crate::readiness::{Readiness, Status};
 
-use super::{Serves, Services};
+use super::connection::Client;
+use super::{Order, Serves, Services};
 
 /// A path and what answers there.
 struct Route {
     /// The path.
     path: &'static str,
-    /// Answers GET and HEAD; all other methods are refused with 405.
+    /// Answers GET and HEAD, or POST; all other methods are refused with 405.
     answer: MethodRouter,
 }
 
@@ -40,6 +42,15 @@ fn routes(serves: Serves, services: &Services) -> Vec<Route> {
     match serves {
         Serves::Health => {
             let members = services.members.clone();
+            let order = services.flush.clone();
+            let flush = async move |Extension(client), fields: HeaderMap, RawQuery(query)| {
+                carry_out(
+                    &order,
+                    client,
+                    &fields,
+                    query.as_deref().unwrap_or_default(),
+                )
+            };
             vec![
                 Route {
                     path: HEALTH,
@@ -48,6 +59,10 @@ fn routes(serves: Serves, services: &Services) -> Vec<Route> {
                 Route {
                     path: "/members",
                     answer: get(async move || json(members.text())),
+                },
+                Route {
+                    path: "/cache/flush",
+                    answer: post(flush),
                 },
             ]
         }
@@ -85,6 +100,21 @@ fn ready(readiness: &Readiness) -> Response {
         Status::Ready => "OK".into_response(),
         Status::Unready(names) => (unavailable, names.join(",")).into_response(),
         Status::ShuttingDown => (unavailable, "Shutting down").into_response(),
+    }
+}
+
+/// Does what is ordered, if who orders it is on this host. A page in a browser
+/// may be the one who asks without anybody's wish; it says where it is from.
+fn carry_out(order: &Order, client: Client, fields: &HeaderMap, query: &str) -> Response {
+    if client == Client::Elsewhere {
+        return (StatusCode::FORBIDDEN, "only from the host itself\n").into_response();
+    }
+    if fields.contains_key(ORIGIN) {
+        return (StatusCode::FORBIDDEN, "not from a page in a browser\n").into_response();
+    }
+    match order.carry_out(query) {
+        Ok(text) => json(text),
+        Err(text) => (StatusCode::BAD_REQUEST, format!("{text}\n")).into_response(),
     }
 }
 

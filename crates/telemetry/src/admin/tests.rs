@@ -35,6 +35,31 @@ fn members_are_json_beside_health() {
 }
 
 #[test]
+fn names_are_flushed_by_post_with_a_query() {
+    let admin = admin(&[("127.0.0.1:0", Serves::Health)]);
+
+    let done = send(&admin, "POST", "/cache/flush?name=a", "");
+    let wrong = send(&admin, "POST", "/cache/flush?x", "");
+    let empty = send(&admin, "POST", "/cache/flush", "");
+    let page = send(
+        &admin,
+        "POST",
+        "/cache/flush?name=a",
+        "Origin: http://example.org\r\n",
+    );
+
+    assert_eq!((done.status, done.text()), (200, "{}"));
+    assert_eq!(done.header("content-type"), Some("application/json"));
+    assert_eq!((wrong.status, wrong.text()), (400, "what is \"x\"?\n"));
+    assert_eq!((empty.status, empty.text()), (400, "what is \"\"?\n"));
+    assert_eq!(page.status, 403);
+    for method in ["GET", "HEAD", "DELETE"] {
+        let refused = send(&admin, method, "/cache/flush?name=a", "");
+        assert_eq!(refused.status, 405, "{method}");
+    }
+}
+
+#[test]
 fn the_version_is_json_and_other_methods_are_refused_in_words() {
     let admin = admin(&[("127.0.0.1:0", Serves::Version)]);
 
@@ -497,6 +522,10 @@ fn services() -> Services {
         readiness: Readiness::default(),
         members: Document::new(|| "[]".to_owned()),
         version: Document::new(|| "{}\n".to_owned()),
+        flush: Order::new(|query| match query {
+            "name=a" => Ok("{}".to_owned()),
+            other => Err(format!("what is {other:?}?")),
+        }),
     }
 }
 

@@ -23,8 +23,8 @@ pub struct Reply {
     sections: [Vec<Vec<u8>>; 3],
     /// DO of the OPT, if there is one.
     edns: Option<bool>,
-    /// Extended error in the OPT (RFC 8914).
-    ede: Option<u16>,
+    /// The options of the OPT.
+    options: Vec<u8>,
 }
 
 // === impl Reply ===
@@ -40,7 +40,7 @@ impl Reply {
             question: query.question.clone(),
             sections: Default::default(),
             edns: query.edns_payload.map(|_| query.dnssec_ok),
-            ede: None,
+            options: Vec::new(),
         }
     }
 
@@ -87,10 +87,20 @@ impl Reply {
         self
     }
 
-    /// With an extended error, if there is an OPT.
+    /// With an extended error (RFC 8914), shown if there is an OPT.
     #[must_use]
     pub fn ede(mut self, code: u16) -> Self {
-        self.ede = Some(code);
+        self.options.extend_from_slice(&[0, 15, 0, 2]);
+        self.options.extend_from_slice(&code.to_be_bytes());
+        self
+    }
+
+    /// With the time that the connection may be idle, in units of 100 ms (RFC
+    /// 7828); shown if there is an OPT.
+    #[must_use]
+    pub fn keepalive(mut self, time: u16) -> Self {
+        self.options.extend_from_slice(&[0, 11, 0, 2]);
+        self.options.extend_from_slice(&time.to_be_bytes());
         self
     }
 
@@ -156,13 +166,9 @@ impl Reply {
         out.extend(self.sections.iter().flatten().flatten());
         if let Some(dnssec_ok) = self.edns {
             out.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, u8::from(dnssec_ok) << 7, 0]);
-            match self.ede {
-                Some(code) => {
-                    out.extend_from_slice(&[0, 6, 0, 15, 0, 2]);
-                    out.extend_from_slice(&code.to_be_bytes());
-                }
-                None => out.extend_from_slice(&[0, 0]),
-            }
+            let length = u16::try_from(self.options.len()).unwrap_or(u16::MAX);
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(&self.options);
         }
         out
     }

@@ -1,0 +1,165 @@
+//! Many names that are asked for once, many connections, large answers: what
+//! the server takes of the memory stays bounded, and popular names stay kept.
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use anyhow::ensure;
+use hickory_proto::rr::RecordType;
+use nix::sys::socket::AddressFamily;
+use nix::sys::socket::SockFlag;
+use nix::sys::socket::SockType;
+use nix::sys::socket::SockaddrIn;
+use nix::sys::socket::bind;
+use nix::sys::socket::connect;
+use nix::sys::socket::socket;
+use portolan_proto::Rtype;
+use portolan_testkit::client::Query;
+use portolan_testkit::process::PATIENCE;
+use portolan_testkit::process::clock;
+use portolan_testkit::upstream::Reply;
+
+use super::answer::addresses;
+use super::answer::ips;
+use super::server::Server;
+use super::upstream::Upstream;
+
+/// Names that are asked for once: more than are kept.
+const ONCE: u32 = 12_000;
+
+/// Names that are asked for again and again.
+const POPULAR: u32 = 50;
+
+/// Queries under way at a time.
+const WINDOW: u32 = 64;
+
+/// Addresses that connections come from, and connections from each; one more
+/// from an address than the server lets it have.
+const CLIENTS: [u8; 4] = [11, 12, 13, 14];
+const CONNECTIONS: usize = 257;
+
+/// Answers of 60,000 octets.
+const LARGE: u32 = 100;
+
+/// Octets that the process may take in all, in KiB: 50 MB.
+const RESIDENT_KIB: u64 = 50_000_000 / 1024;
+
+#[test]
+fn a_flood_of_names_leaves_memory_bounded_and_popular_names_kept() -> anyhow::Result<()> {
+    let upstream = Upstream::start(|query| match query.qtype {
+        Rtype::TXT if query.tcp => (0..234)
+            .fold(Reply::to(query), |reply, _| {
+                reply.answer(Rtype::TXT, 3600, &[255; 256])
+            })
+            .send(),
+        Rtype::TXT => Reply::to(query).truncated().send(),
+        _ => Reply::to(query).a([192, 0, 2, 1], 3600).send(),
+    })?;
+    let server = Server::start(&format!(
+        ".:PORT {{\n forward . {} {{\n prefer_udp\n }}\n cache\n}}\n",
+        upstream.addr()
+    ))?;
+    let popular = |number: u32| format!("p{}.popular.test", number % POPULAR);
+    for number in 0..2 * POPULAR {
+        let response = server.udp().query(&popular(number), RecordType::A)?;
+        assert_eq!(addresses(&response), ips(&["192.0.2.1"]));
+    }
+    let connections = CLIENTS
+        .into_iter()
+        .flat_map(|client| (0..CONNECTIONS).map(move |_| client))
+        .map(|client| connection(client, server.addr()))
+        .collect::<anyhow::Result<Vec<TcpStream>>>()?;
+    let mut next = 0..ONCE;
+    let mut burst = 0;
+    loop {
+        let mut names: Vec<String> = next
+            .by_ref()
+            .take(usize::try_from(WINDOW)?)
+            .map(|number| format!("n{number}.once.test"))
+            .collect();
+        if names.is_empty() {
+            break;
+        }
+        names.push(popular(burst));
+        burst += 1;
+        ask_all(server.addr(), &names)?;
+    }
+    for number in 0..LARGE {
+        let name = format!("n{number}.large.test");
+        let query = Query::new(&name, RecordType::TXT).encode()?;
+        let response = server.tcp().exchange(&query)?.context("no response")?;
+        ensure!(response.len() > 60_000, "{name}: {}", response.len());
+    }
+    let resident = server.process().resident_kib()?;
+    eprintln!(
+        "{ONCE} names, {} connections: {resident} KiB",
+        connections.len()
+    );
+    ensure!(resident < RESIDENT_KIB, "{resident} KiB resident");
+    for number in 0..POPULAR {
+        server.udp().query(&popular(number), RecordType::A)?;
+    }
+    // A hedge may ask for one a second time; kept they are all the same.
+    let asked = upstream.asked();
+    let asked = asked
+        .iter()
+        .filter(|query| query.qname.to_string().ends_with("popular.test."))
+        .count();
+    ensure!(asked < 2 * usize::try_from(POPULAR)?, "{asked} times asked");
+    ensure!(asked >= usize::try_from(POPULAR)?, "{asked} times asked");
+    Ok(())
+}
+
+/// Asks for names, all at a time, and again for those that are not answered.
+fn ask_all(server: SocketAddr, names: &[String]) -> anyhow::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut left: Vec<(u16, Vec<u8>)> = (0..)
+        .zip(names)
+        .map(|(id, name)| Ok((id, Query::new(name, RecordType::A).id(id).encode()?)))
+        .collect::<anyhow::Result<_>>()?;
+    let start = clock();
+    let mut buffer = [0; 512];
+    while !left.is_empty() {
+        for (_, query) in &left {
+            socket.send(query)?;
+        }
+        while !left.is_empty()
+            && let Ok(length) = socket.recv(&mut buffer)
+        {
+            let answered = match buffer.get(..length) {
+                // NOERROR, with one answer.
+                Some([i0, i1, _, code, _, _, 0, 1, ..]) if code & 0xf == 0 => {
+                    u16::from_be_bytes([*i0, *i1])
+                }
+                other => anyhow::bail!("not an address: {other:?}"),
+            };
+            left.retain(|(id, _)| *id != answered);
+        }
+        ensure!(start.elapsed() < PATIENCE, "{} not answered", left.len());
+    }
+    Ok(())
+}
+
+/// Connects from an address of this machine.
+fn connection(client: u8, server: SocketAddr) -> anyhow::Result<TcpStream> {
+    let socket = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    let descriptor = socket.as_raw_fd();
+    bind(descriptor, &SockaddrIn::new(127, 0, 0, client, 0))?;
+    let SocketAddr::V4(server) = server else {
+        anyhow::bail!("an IPv4 address is expected");
+    };
+    connect(descriptor, &SockaddrIn::from(server)).context("cannot connect")?;
+    Ok(TcpStream::from(socket))
+}
