@@ -64,6 +64,28 @@ example..org {
 }
 
 #[test]
+fn a_variable_that_is_not_set_is_told_beside_the_mistake_it_makes() -> anyhow::Result<()> {
+    let corefile = ".:{$PORTOLAN_NOT_SET} {
+    whoami
+}
+";
+    for arguments in [&["-conf", "broken"][..], &["check", "broken"]] {
+        let ended = run(arguments, &[("broken", corefile)])?;
+        ended.ensure_code(1)?;
+        let lines: Vec<&str> = ended.stderr.lines().collect();
+        ensure!(
+            lines.len() == 2
+                && lines[0].starts_with("broken:1:1 - Error during parsing: ")
+                && lines[1].starts_with("broken:1:1 - Warning: ")
+                && lines[1].contains("'PORTOLAN_NOT_SET' is not set"),
+            "{arguments:?}: {}",
+            ended.stderr
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn nothing_listens_while_one_block_of_two_is_wrong() -> anyhow::Result<()> {
     let ports = Ports::choose();
     let corefile = ports.fill(

@@ -16,13 +16,13 @@ pub struct ListenAddress {
 #[non_exhaustive]
 pub enum AddressError {
     /// There is no colon.
-    #[error("address {0}: missing port in address")]
+    #[error("address {0}: missing port in address (write HOST:PORT or :PORT)")]
     MissingPort(String),
     /// An IPv6 address without brackets.
     #[error("address {0}: too many colons in address (an IPv6 address stands in brackets)")]
     TooManyColons(String),
     /// The port is none.
-    #[error("address {0}: invalid port")]
+    #[error("address {0}: invalid port (a number up to 65535)")]
     InvalidPort(String),
 }
 
@@ -106,13 +106,31 @@ mod tests {
     #[test]
     fn complains_in_go_words() {
         for (text, message) in [
-            ("8080", "address 8080: missing port in address"),
-            ("bla", "address bla: missing port in address"),
-            ("[::1]", "address [::1]: missing port in address"),
-            ("[::1", "address [::1: missing port in address"),
-            (":80800", "address 80800: invalid port"),
-            ("bla:a", "address a: invalid port"),
-            ("localhost:", "address : invalid port"),
+            (
+                "8080",
+                "address 8080: missing port in address (write HOST:PORT or :PORT)",
+            ),
+            (
+                "bla",
+                "address bla: missing port in address (write HOST:PORT or :PORT)",
+            ),
+            (
+                "[::1]",
+                "address [::1]: missing port in address (write HOST:PORT or :PORT)",
+            ),
+            (
+                "[::1",
+                "address [::1: missing port in address (write HOST:PORT or :PORT)",
+            ),
+            (
+                ":80800",
+                "address 80800: invalid port (a number up to 65535)",
+            ),
+            ("bla:a", "address a: invalid port (a number up to 65535)"),
+            (
+                "localhost:",
+                "address : invalid port (a number up to 65535)",
+            ),
         ] {
             assert_eq!(
                 ListenAddress::parse(text).expect_err(text).to_string(),

@@ -21,10 +21,10 @@ pub(crate) enum DurationError {
     #[error("time: invalid duration {0:?}")]
     Invalid(String),
     /// A number without a unit.
-    #[error("time: missing unit in duration {0:?}")]
+    #[error("time: missing unit in duration {0:?} (as in \"{0}s\")")]
     MissingUnit(String),
     /// A unit that is none of ns, us, µs, ms, s, m, h.
-    #[error("time: unknown unit {unit:?} in duration {text:?}")]
+    #[error("time: unknown unit {unit:?} in duration {text:?} (units: h, m, s, ms, us, ns)")]
     UnknownUnit {
         /// The unit.
         unit: String,
@@ -203,11 +203,26 @@ mod tests {
             ("a", "time: invalid duration \"a\""),
             (".", "time: invalid duration \".\""),
             (".s", "time: invalid duration \".s\""),
-            ("30", "time: missing unit in duration \"30\""),
-            ("1m30", "time: missing unit in duration \"1m30\""),
-            ("1d", "time: unknown unit \"d\" in duration \"1d\""),
-            ("1 s", "time: unknown unit \" s\" in duration \"1 s\""),
-            ("5S", "time: unknown unit \"S\" in duration \"5S\""),
+            (
+                "30",
+                "time: missing unit in duration \"30\" (as in \"30s\")",
+            ),
+            (
+                "1m30",
+                "time: missing unit in duration \"1m30\" (as in \"1m30s\")",
+            ),
+            (
+                "1d",
+                "time: unknown unit \"d\" in duration \"1d\" (units: h, m, s, ms, us, ns)",
+            ),
+            (
+                "1 s",
+                "time: unknown unit \" s\" in duration \"1 s\" (units: h, m, s, ms, us, ns)",
+            ),
+            (
+                "5S",
+                "time: unknown unit \"S\" in duration \"5S\" (units: h, m, s, ms, us, ns)",
+            ),
             (
                 "9223372036854775808ns",
                 "time: invalid duration \"9223372036854775808ns\"",

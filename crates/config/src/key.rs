@@ -41,7 +41,7 @@ fn read_key(text: &str, default_port: u16) -> Result<Key, String> {
     let port = match parts.port {
         Some(digits) => digits
             .parse()
-            .map_err(|_| format!("address {digits}: invalid port"))?,
+            .map_err(|_| format!("address {digits}: invalid port (a number up to 65535)"))?,
         None => default_port,
     };
     if parts.zone.is_empty() {

@@ -64,7 +64,7 @@ impl<'a> Words<'a> {
 
     /// Reads a word that must be there.
     pub(crate) fn expect(&mut self) -> Result<&'a Token, ConfigError> {
-        self.take().ok_or_else(|| self.argument_error())
+        self.take().ok_or_else(|| self.too_few())
     }
 
     /// Reads every word that is left.
@@ -78,7 +78,7 @@ impl<'a> Words<'a> {
     /// Reads every word that is left, of which there must be one.
     pub(crate) fn some(&mut self) -> Result<&'a [Token], ConfigError> {
         match self.rest() {
-            [] => Err(self.argument_error()),
+            [] => Err(self.too_few()),
             words => Ok(words),
         }
     }
@@ -86,7 +86,7 @@ impl<'a> Words<'a> {
     /// Checks that every word has been read.
     pub(crate) fn end(&mut self) -> Result<(), ConfigError> {
         match self.take() {
-            Some(_) => Err(self.argument_error()),
+            Some(_) => Err(self.argument_error_because("one word too many")),
             None => Ok(()),
         }
     }
@@ -155,6 +155,20 @@ impl<'a> Words<'a> {
         self.error(format!(
             "Wrong argument count or unexpected line ending after '{}'",
             self.current.text
+        ))
+    }
+
+    /// A word is missing.
+    fn too_few(&self) -> ConfigError {
+        self.argument_error_because("a word is missing")
+    }
+
+    /// Too few words, or too many, and which of the two.
+    fn argument_error_because(&self, why: &str) -> ConfigError {
+        let error = self.argument_error();
+        self.error(format!(
+            "{} ({why}; docs/directives.md has the syntax)",
+            error.message()
         ))
     }
 

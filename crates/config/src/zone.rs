@@ -21,7 +21,7 @@ pub(crate) struct ZoneText<'t> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ZoneError {
     /// A colon with nothing behind it.
-    #[error("expecting data after last colon: {0:?}")]
+    #[error("expecting data after last colon: {0:?} (a port, as in '.:53')")]
     MissingPort(String),
     /// What follows the colon is no port, and no name holds a colon.
     #[error("zone is not a valid domain name: {zone} (port '{port}' is not a number)")]

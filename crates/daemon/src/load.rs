@@ -34,7 +34,7 @@ pub(crate) enum LoadError {
         reason: std::io::Error,
     },
     /// It has mistakes.
-    #[error("{0}")]
+    #[error("{}", mistakes_text(.0))]
     Mistakes(config::Errors),
 }
 
@@ -113,6 +113,25 @@ impl fmt::Display for Origin {
             Self::BuiltIn => f.write_str("built-in configuration"),
         }
     }
+}
+
+/// Every mistake, each followed by the doubts about its line, which may be why
+/// it is one: a variable that is not set.
+fn mistakes_text(errors: &config::Errors) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for error in errors.iter() {
+        lines.push(error.to_string());
+        let place = error.position();
+        let doubts = errors.warnings().iter().filter(|warning| {
+            (&warning.position.file, warning.position.line) == (&place.file, place.line)
+        });
+        for doubt in doubts.map(ToString::to_string) {
+            if !lines.contains(&doubt) {
+                lines.push(doubt);
+            }
+        }
+    }
+    lines.join("\n")
 }
 
 /// Reads a file.

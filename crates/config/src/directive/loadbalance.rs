@@ -99,5 +99,10 @@ pub(crate) fn network(words: &Words<'_>, token: &Token) -> Result<IpNet, ConfigE
     text.parse::<IpNet>()
         .map(|network| network.trunc())
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| words.error_at(token, format!("illegal CIDR notation {text:?}")))
+        .map_err(|_| {
+            words.error_at(
+                token,
+                format!("illegal CIDR notation {text:?} (as in 192.0.2.0/24)"),
+            )
+        })
 }

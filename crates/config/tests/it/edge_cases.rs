@@ -77,7 +77,7 @@ const CASES: &[(u32, &str, Outcome)] = &[
         12,
         ". {\n whoami log\n}",
         Refused(
-            "plugin/whoami: Corefile:2:9 - Error during parsing: Wrong argument count or unexpected line ending after 'log'",
+            "plugin/whoami: Corefile:2:9 - Error during parsing: Wrong argument count or unexpected line ending after 'log' (one word too many; docs/directives.md has the syntax)",
         ),
     ),
     (
@@ -125,7 +125,7 @@ const CASES: &[(u32, &str, Outcome)] = &[
     (
         20,
         ".: {\n whoami\n}",
-        Refused("expecting data after last colon: \".:\""),
+        Refused("expecting data after last colon: \".:\" (a port, as in '.:53')"),
     ),
     (
         21,
@@ -135,7 +135,7 @@ const CASES: &[(u32, &str, Outcome)] = &[
     (
         22,
         ".:99999 {\n whoami\n}",
-        Refused("address 99999: invalid port"),
+        Refused("address 99999: invalid port (a number up to 65535)"),
     ),
     (
         23,
@@ -358,7 +358,7 @@ example..org {
         "plugin/cache: Corefile:3:11 - Error during parsing: cache TTL can not be zero or negative: 0",
         "plugin/cache: Corefile:4:17 - Error during parsing: 'x' is not a whole number",
         "plugin/cache: Corefile:5:9 - Error during parsing: Wrong argument count or unexpected line ending after 'prefech' (unknown property 'prefech' (did you mean 'prefetch'?))",
-        "plugin/health: Corefile:7:12 - Error during parsing: address 8080: missing port in address",
+        "plugin/health: Corefile:7:12 - Error during parsing: address 8080: missing port in address (write HOST:PORT or :PORT)",
         "Corefile:9:1 - Error during parsing: error inspecting server blocks: zone is not a valid domain name: example..org (empty label)",
         "plugin/log: Corefile:11:15 - Error during parsing: invalid Class: bogus (valid: success, denial, error, all)",
         "Corefile:14:1 - Error during parsing: cannot serve dns://.:53 - it is already defined (at Corefile:1:1)",

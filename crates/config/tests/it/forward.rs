@@ -54,7 +54,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "forward .",
-        "Wrong argument count or unexpected line ending after '.'",
+        "Wrong argument count or unexpected line ending after '.' (a word is missing; ",
     ),
     ("forward . 127.0.0.1 { foo }", "unknown property 'foo'"),
     (

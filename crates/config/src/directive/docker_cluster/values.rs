@@ -323,7 +323,7 @@ mod tests {
         for (text, problem) in [
             ("60001ms", "60001ms (0s to 60s)"),
             ("-1s", "-1s (0s to 60s)"),
-            ("5", "time: missing unit in duration \"5\""),
+            ("5", "time: missing unit in duration \"5\" (as in \"5s\")"),
         ] {
             assert_eq!(leave_hold(text), Err(problem.to_owned()));
         }
