@@ -1,10 +1,12 @@
 //! The only writer of the table.
 //!
 //! The builder works on a draft: the shards of the snapshot published last,
-//! and those that changed since. A change is compared with what its source
-//! asserted before; only the records of owners that differ are written anew,
-//! and those of the names above them that begin or cease to exist. Publishing
-//! swaps the draft in, once for all changes since.
+//! and those that changed since. Publishing writes all changes since the last
+//! time at once and swaps the draft in: an owner of which many sources say
+//! something, as of the address of a host with many containers, is written once
+//! and not once for each. What a source asserts is compared with what it did
+//! before; only the records of owners that differ are written anew, and those
+//! of the names above them that begin or cease to exist.
 //!
 //! Who asserts what stands in the shards, beside the records. Of a source no
 //! more is kept than where its owners belong.
@@ -24,6 +26,7 @@ use crate::Change;
 use crate::LayerFigures;
 use crate::LayerId;
 use crate::LayerOptions;
+use crate::Row;
 use crate::Snapshot;
 use crate::Source;
 use crate::Table;
@@ -51,6 +54,8 @@ pub struct Builder {
     layers: BTreeMap<LayerId, Layer>,
     /// The sources.
     sources: Sources,
+    /// What sources assert from now on, until it is published.
+    pending: BTreeMap<LayerId, BTreeMap<Source, Vec<Row>>>,
 }
 
 // === impl Builder ===
@@ -67,6 +72,7 @@ impl Builder {
             retired: Vec::new(),
             layers: BTreeMap::new(),
             sources: Sources::default(),
+            pending: BTreeMap::new(),
         }
     }
 
@@ -80,13 +86,10 @@ impl Builder {
 
     /// Removes a layer and all its rows.
     pub fn remove_layer(&mut self, id: LayerId) {
-        for source in self.sources.of_layer(id) {
-            self.apply(Change {
-                layer: id,
-                source,
-                rows: Vec::new(),
-            });
-        }
+        let nothing = |source| (source, Vec::new());
+        let gone = self.sources.of_layer(id).into_iter().map(nothing);
+        self.pending.insert(id, gone.collect());
+        self.write_pending();
         self.layers.remove(&id);
     }
 
@@ -96,25 +99,18 @@ impl Builder {
     /// false: what a removed layer's source still had to say must not come
     /// back.
     pub fn apply(&mut self, change: Change) -> bool {
-        let id = change.layer;
-        // It is put back at the end.
-        let Some(mut layer) = self.layers.remove(&id) else {
-            return false;
-        };
-        if let Some(source) = self.sources.find_or_open(id, &change) {
-            let rows = diff::normalized(change.rows);
-            self.write(id, &mut layer, source, &rows);
-            if rows.is_empty() {
-                self.sources.close(source);
-            }
+        let is_known = self.layers.contains_key(&change.layer);
+        if is_known {
+            let of_layer = self.pending.entry(change.layer).or_default();
+            of_layer.insert(change.source, change.rows);
         }
-        self.layers.insert(id, layer);
-        true
+        is_known
     }
 
     /// Makes all changes applied so far visible, in one step. False if they
     /// amount to nothing; then the snapshot stays.
     pub fn publish(&mut self) -> bool {
+        self.write_pending();
         let written = std::mem::take(&mut self.written);
         let layers: Box<[LayerView]> = self
             .layers

@@ -183,21 +183,23 @@ pub(crate) fn told(claims: &[Claim<'_>], entries: &[u8]) -> (Word, Vec<u8>) {
     (Word::Told, chunk)
 }
 
-/// Rows of one owner as claims of a source. The values are put into `octets`.
-pub(crate) fn claims_of<'a>(
-    rows: &[Row],
+/// Rows of one owner, each of the source of that number, as sorted claims. The
+/// values are put into `octets`.
+pub(crate) fn claims_of<'a, 'r>(
+    rows: impl Iterator<Item = (u32, &'r Row)>,
     layer: LayerId,
-    source: u32,
     octets: &'a mut Vec<u8>,
 ) -> Claims<'a> {
-    let mut ends = SmallVec::<[(usize, Kind, u32); 4]>::new();
-    for row in rows {
+    let mut ends = SmallVec::<[(usize, Kind, u32, u32); 4]>::new();
+    for (source, row) in rows {
         row.rdata.write_to(octets);
-        ends.extend(Kind::of(row.rdata.rtype()).map(|kind| (octets.len(), kind, row.ttl)));
+        let kind = Kind::of(row.rdata.rtype());
+        ends.extend(kind.map(|kind| (octets.len(), kind, source, row.ttl)));
     }
     let mut start = 0;
-    ends.into_iter()
-        .map(|(end, kind, ttl)| {
+    let mut claims: Claims<'a> = ends
+        .into_iter()
+        .map(|(end, kind, source, ttl)| {
             let value = octets.get(start..end).unwrap_or_default();
             start = end;
             Claim {
@@ -208,5 +210,7 @@ pub(crate) fn claims_of<'a>(
                 ttl,
             }
         })
-        .collect()
+        .collect();
+    claims.sort_unstable();
+    claims
 }

@@ -53,8 +53,8 @@ impl fmt::Display for Reason {
 // === impl Builder ===
 
 impl Builder {
-    /// All rows of a name, by layer and value, as of the last change applied,
-    /// published or not. Rows of a wildcard are told of the wildcard's own
+    /// All rows of a name, by layer and value, as published last. Rows of a
+    /// wildcard are told of the wildcard's own
     /// name.
     pub fn explain(&self, name: &Name) -> Vec<Explanation> {
         let claims = self.claims(name);

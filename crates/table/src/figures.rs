@@ -34,7 +34,7 @@ pub struct LayerFigures {
 // === impl Builder ===
 
 impl Builder {
-    /// How large the table is. Costs nothing that grows with it.
+    /// How large the table is, as published last. Costs nothing that grows with it.
     pub fn figures(&self) -> Figures {
         let layers: Vec<LayerFigures> = self.layer_figures().collect();
         Figures {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::Change;
 use crate::LayerId;
 use crate::Place;
+use crate::Row;
 use crate::Source;
 
 /// The sources.
@@ -38,10 +38,15 @@ impl Sources {
 
     /// The number of a source; of one that is not known and asserts nothing,
     /// none.
-    pub(super) fn find_or_open(&mut self, layer: LayerId, change: &Change) -> Option<u32> {
-        match self.find(layer, &change.source) {
-            None if change.rows.is_empty() => None,
-            None => Some(self.open(layer, change.source.clone())),
+    pub(super) fn find_or_open(
+        &mut self,
+        layer: LayerId,
+        source: Source,
+        rows: &[Row],
+    ) -> Option<u32> {
+        match self.find(layer, &source) {
+            None if rows.is_empty() => None,
+            None => Some(self.open(layer, source)),
             found => found,
         }
     }

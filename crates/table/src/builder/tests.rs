@@ -248,12 +248,14 @@ fn figures_tell_names_rows_and_sources() {
         ],
     ));
     builder.apply(container("two", &[("a.example", "192.0.2.1", 60)]));
+    builder.publish();
     let figures = builder.figures();
     assert_eq!((figures.names, figures.rows, figures.sources), (2, 3, 2));
     let layer = figures.layers.first().unwrap();
     assert_eq!((layer.layer, layer.names, layer.rows), (LAYER, 2, 3));
     builder.apply(container("one", &[]));
     builder.apply(container("two", &[]));
+    builder.publish();
     let figures = builder.figures();
     assert_eq!((figures.names, figures.rows, figures.sources), (0, 0, 0));
 }
@@ -291,6 +293,34 @@ fn names_of_one_place_are_told_apart() {
 }
 
 #[test]
+fn a_name_that_thousands_assert_is_written_once_for_all_of_them() {
+    let (table, mut builder) = table();
+    let shared = |number: u32| {
+        let values = [
+            ("a.example", "192.0.2.1", 60),
+            ("b.example", "192.0.2.1", 60),
+        ];
+        container(&format!("c{number}"), &values)
+    };
+    // One after another, these would be 100 million claims to write.
+    for number in 0..10_000 {
+        builder.apply(shared(number));
+    }
+    builder.publish();
+    assert_eq!(addresses(&table, "a.example"), (vec![1], 60));
+    assert_eq!(builder.figures().rows, 20_000);
+    // What is applied last counts, also of one source.
+    for number in 0..9_999 {
+        builder.apply(shared(number));
+        builder.apply(container(&format!("c{number}"), &[]));
+    }
+    builder.publish();
+    assert_eq!(addresses(&table, "b.example"), (vec![1], 60));
+    assert_eq!(builder.figures().rows, 2);
+    assert_eq!(builder.figures().sources, 1);
+}
+
+#[test]
 fn rows_are_explained_as_they_were_asserted() {
     let (_table, mut builder) = table();
     // One source alone, then two with different TTLs, then one again.
@@ -311,14 +341,17 @@ fn rows_are_explained_as_they_were_asserted() {
         "container two (two) on local",
     );
     builder.apply(one);
+    builder.publish();
     assert_eq!(ttls(&builder), [(first.to_owned(), u32::MAX)]);
     builder.apply(two);
+    builder.publish();
     let both = [(first, u32::MAX), (second, 30), (second, 60)];
     assert_eq!(
         ttls(&builder),
         both.map(|(source, ttl)| (source.to_owned(), ttl))
     );
     builder.apply(container("one", &[]));
+    builder.publish();
     let rest = [(second, 30), (second, 60)];
     assert_eq!(
         ttls(&builder),

@@ -1,7 +1,5 @@
 //! From a change to the records of its owners.
 
-use std::ops::Range;
-
 use portolan_proto::Name;
 use portolan_proto::RrsetRef;
 
@@ -23,24 +21,46 @@ use crate::shard::write_entry;
 use crate::wire;
 
 use super::Builder;
+use super::diff::normalized;
 use super::layer::Layer;
 
-/// The rows of one owner in a change.
-struct Owned {
-    /// Where the owner belongs.
-    place: Place,
-    /// Its rows, as part of all.
-    rows: Range<u32>,
+/// What one source asserts from now on.
+struct Told {
+    /// Number of the source.
+    source: u32,
+    /// All of its rows, normalized.
+    rows: Vec<Row>,
 }
 
-/// What is being written: the change of one source in one layer.
+/// What one source asserts of one owner from now on.
+struct Held<'a> {
+    /// Where the owner belongs.
+    place: Place,
+    /// Number of the source.
+    source: u32,
+    /// Its rows of that owner.
+    rows: &'a [Row],
+}
+
+/// Something that one source asserts of an owner from now on, or does not
+/// assert any more.
+struct Item<'a> {
+    /// Part of the owner's hash.
+    tag: u16,
+    /// The owner.
+    owner: Name,
+    /// Number of the source.
+    source: u32,
+    /// Its rows of that owner; none if it asserts nothing any more.
+    rows: &'a [Row],
+}
+
+/// What is being written: changes of one layer.
 struct Writing<'a> {
     /// Id of the layer.
     id: LayerId,
     /// The layer.
     layer: &'a mut Layer,
-    /// Number of the source.
-    source: u32,
     /// Names above owners whose existence or wildcard may be another.
     stale: Vec<Name>,
 }
@@ -48,49 +68,77 @@ struct Writing<'a> {
 // === impl Builder ===
 
 impl Builder {
-    /// Writes what a source asserts from now on: normalized rows.
-    pub(super) fn write(&mut self, id: LayerId, layer: &mut Layer, source: u32, rows: &[Row]) {
-        let owned = self.owned(rows);
-        let mut places: Vec<Place> = owned.iter().map(|owned| owned.place).collect();
-        places.dedup();
-        let before = self.sources.replace(source, places.into());
+    /// Writes what sources assert from now on into the draft.
+    pub(super) fn write_pending(&mut self) {
+        for (id, changes) in std::mem::take(&mut self.pending) {
+            // It is put back at the end.
+            let Some(mut layer) = self.layers.remove(&id) else {
+                continue;
+            };
+            let mut told = Vec::with_capacity(changes.len());
+            for (source, rows) in changes {
+                let found = self.sources.find_or_open(id, source, &rows);
+                told.extend(found.map(|source| Told {
+                    source,
+                    rows: normalized(rows),
+                }));
+            }
+            self.write(id, &mut layer, &told);
+            for Told { source, rows } in told {
+                if rows.is_empty() {
+                    self.sources.close(source);
+                }
+            }
+            self.layers.insert(id, layer);
+        }
+    }
+
+    /// Writes what some sources of a layer assert from now on.
+    fn write(&mut self, id: LayerId, layer: &mut Layer, told: &[Told]) {
+        let mut held: Vec<Held<'_>> = Vec::new();
+        let mut lost: Vec<(Place, u32)> = Vec::new();
+        for told in told {
+            let start = held.len();
+            held.extend(self.held(told));
+            let mut places: Vec<Place> = held.iter().skip(start).map(|held| held.place).collect();
+            places.sort_unstable();
+            places.dedup();
+            let before = self.sources.replace(told.source, places.into());
+            lost.extend(before.iter().map(|place| (*place, told.source)));
+        }
+        held.sort_by_key(|held| held.place);
+        lost.sort_unstable();
         let mut writing = Writing {
             id,
             layer,
-            source,
             stale: Vec::new(),
         };
-        let (mut before, mut owned) = (&before[..], &owned[..]);
+        let (mut lost, mut held) = (&lost[..], &held[..]);
         loop {
-            let first = before.first().copied();
-            let first = first.into_iter().chain(owned.first().map(|o| o.place));
+            let first = lost.first().map(|(place, _)| *place);
+            let first = first.into_iter().chain(held.first().map(|held| held.place));
             let Some(number) = first.map(|place| place.shard).min() else {
                 break;
             };
-            let lost = take(&mut before, |place| place.shard == number);
-            let held = take(&mut owned, |owned| owned.place.shard == number);
-            let edits = writing.edits(self.draft.shard(number), lost, held, rows);
+            let lost = take(&mut lost, |(place, _)| place.shard == number);
+            let held = take(&mut held, |held| held.place.shard == number);
+            let edits = writing.edits(self.draft.shard(number), lost, held);
             self.replace(number, &edits);
         }
         let Writing { stale, .. } = writing;
         self.refresh(id, layer, stale);
     }
 
-    /// The owners of rows, by place.
-    fn owned(&self, rows: &[Row]) -> Vec<Owned> {
-        let mut owned = Vec::with_capacity(rows.len());
-        let mut start = 0;
-        for run in rows.chunk_by(|left, right| left.owner == right.owner) {
-            let end = start + u32::try_from(run.len()).unwrap_or(u32::MAX);
-            owned.extend(run.first().map(|row| Owned {
-                place: self.draft.place(row.owner.as_wire()),
-                rows: start..end,
-            }));
-            start = end;
-        }
-        // Owners of one place stay in order.
-        owned.sort_unstable_by_key(|owned| (owned.place, owned.rows.start));
-        owned
+    /// What a source says, by owner.
+    fn held<'a>(&self, told: &'a Told) -> impl Iterator<Item = Held<'a>> {
+        let by_owner = told.rows.chunk_by(|left, right| left.owner == right.owner);
+        by_owner.filter_map(|rows| {
+            Some(Held {
+                place: self.draft.place(rows.first()?.owner.as_wire()),
+                source: told.source,
+                rows,
+            })
+        })
     }
 
     /// Replaces records of a shard.
@@ -160,66 +208,63 @@ impl Builder {
 // === impl Writing ===
 
 impl Writing<'_> {
-    /// What changes in a shard: `lost` are the places in it where the source
-    /// had owners, `held` the owners that it has.
-    fn edits(
-        &mut self,
-        shard: Shard<'_>,
-        lost: &[Place],
-        held: &[Owned],
-        rows: &[Row],
-    ) -> Vec<Edit> {
-        let rows_of = |owned: &Owned| {
-            let range = index(owned.rows.start)..index(owned.rows.end);
-            rows.get(range).unwrap_or_default()
-        };
-        let mut owners: Vec<(u16, Name, &[Row])> = held
+    /// What changes in a shard: `lost` are the places in it where sources had
+    /// owners, `held` what they assert from now on. Both are sorted by place.
+    fn edits(&mut self, shard: Shard<'_>, lost: &[(Place, u32)], held: &[Held<'_>]) -> Vec<Edit> {
+        let mut items: Vec<Item<'_>> = held
             .iter()
-            .filter_map(|owned| {
-                let rows = rows_of(owned);
-                Some((owned.place.tag, rows.first()?.owner.clone(), rows))
+            .filter_map(|held| {
+                Some(Item {
+                    tag: held.place.tag,
+                    owner: held.rows.first()?.owner.clone(),
+                    source: held.source,
+                    rows: held.rows,
+                })
             })
             .collect();
-        let held = owners.len();
-        for tag in lost.iter().map(|place| place.tag) {
-            for at in shard.of_tag(tag) {
-                let is_held = |(of, name, _): &(u16, Name, &[Row])| {
-                    *of == tag && name.as_wire() == shard.owner(at)
-                };
-                let start = owners.partition_point(|(of, ..)| *of < tag).min(held);
-                let same = owners.get(start..held).unwrap_or_default();
-                let mut same = same.iter().take_while(|(of, ..)| *of == tag);
-                if !same.any(is_held) && self.asserts(shard, at) {
-                    let name = Name::from_wire(shard.owner(at)).expect("an owner is a name");
-                    owners.push((tag, name, &[]));
-                }
+        for of_place in lost.chunk_by(|(left, _), (right, _)| left == right) {
+            let Some((Place { tag, .. }, _)) = of_place.first() else {
+                continue;
+            };
+            for at in shard.of_tag(*tag) {
+                items.extend(dropped(shard, at, *tag, of_place));
             }
         }
-        owners.sort_unstable_by(|(l, left, _), (r, right, _)| (l, left).cmp(&(r, right)));
-        owners
-            .into_iter()
-            .filter_map(|(tag, owner, rows)| self.edit(shard, tag, owner, rows))
+        // What a source still asserts comes before what it asserted.
+        items.sort_by(|left, right| {
+            let key = |item: &Item<'_>| (item.tag, item.source, item.rows.is_empty());
+            let ((l, ls, le), (r, rs, re)) = (key(left), key(right));
+            (l, &left.owner, ls, le).cmp(&(r, &right.owner, rs, re))
+        });
+        items.dedup_by(|later, first| {
+            (later.tag, later.source) == (first.tag, first.source) && later.owner == first.owner
+        });
+        items
+            .chunk_by(|left, right| left.tag == right.tag && left.owner == right.owner)
+            .filter_map(|items| self.edit(shard, items))
             .collect()
     }
 
-    /// Whether the source asserts something of a record.
-    fn asserts(&self, shard: Shard<'_>, at: usize) -> bool {
-        let claims = claims_at(shard, at);
-        claims.iter().any(|claim| claim.source == self.source)
-    }
-
-    /// The record of an owner of which the source asserts `rows` from now on,
-    /// unless that is what it asserted before.
-    fn edit(&mut self, shard: Shard<'_>, tag: u16, owner: Name, rows: &[Row]) -> Option<Edit> {
+    /// The record of an owner after what sources assert of it from now on,
+    /// unless that is what they asserted before.
+    fn edit(&mut self, shard: Shard<'_>, items: &[Item<'_>]) -> Option<Edit> {
+        let Item { tag, owner, .. } = items.first()?;
+        let (tag, owner) = (*tag, owner.clone());
         let at = shard.position(tag, owner.as_wire()).ok();
         let before = at.map_or_else(Claims::new, |at| claims_at(shard, at));
         let mut values = Vec::new();
-        let fresh = claims_of(rows, self.id, self.source, &mut values);
-        let is_own = |claim: &&Claim<'_>| claim.source == self.source;
-        if before.iter().filter(is_own).eq(fresh.iter()) {
+        let rows = items
+            .iter()
+            .flat_map(|item| item.rows.iter().map(|row| (item.source, row)));
+        let fresh = claims_of(rows, self.id, &mut values);
+        let is_told = |claim: &&Claim<'_>| {
+            let found = items.binary_search_by_key(&claim.source, |item| item.source);
+            found.is_ok()
+        };
+        if before.iter().filter(is_told).eq(fresh.iter()) {
             return None;
         }
-        let kept = before.iter().filter(|claim| !is_own(claim)).copied();
+        let kept = before.iter().filter(|claim| !is_told(claim)).copied();
         let mut after: Claims<'_> = kept.chain(fresh).collect();
         after.sort_unstable();
 
@@ -263,6 +308,33 @@ impl Writing<'_> {
     }
 }
 
+/// That some sources assert nothing of a record any more, of those that do.
+fn dropped<'a>(shard: Shard<'_>, at: usize, tag: u16, lost: &[(Place, u32)]) -> Vec<Item<'a>> {
+    let claims = claims_at(shard, at);
+    let is_lost = |source: &u32| {
+        lost.binary_search_by_key(source, |(_, source)| *source)
+            .is_ok()
+    };
+    let mut sources: Vec<u32> = claims
+        .iter()
+        .map(|claim| claim.source)
+        .filter(is_lost)
+        .collect();
+    sources.sort_unstable();
+    sources.dedup();
+    if sources.is_empty() {
+        return Vec::new();
+    }
+    let owner = Name::from_wire(shard.owner(at)).expect("an owner is a name");
+    let item = |source| Item {
+        tag,
+        owner: owner.clone(),
+        source,
+        rows: &[],
+    };
+    sources.into_iter().map(item).collect()
+}
+
 /// The claims of one layer; they are sorted.
 fn of_layer<'a, 'c>(claims: &'a [Claim<'c>], layer: LayerId) -> &'a [Claim<'c>] {
     let start = claims.partition_point(|claim| claim.layer < layer);
@@ -283,9 +355,4 @@ fn take<'a, T>(items: &mut &'a [T], is_alike: impl Fn(&T) -> bool) -> &'a [T] {
     let (taken, rest) = items.split_at(length);
     *items = rest;
     taken
-}
-
-/// A number of rows as an index.
-fn index(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }
