@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::ensure;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
+use portolan_proto::Rcode;
 use portolan_testkit::process::pause;
 use portolan_testkit::upstream::FakeUpstream;
+use portolan_testkit::upstream::Reply;
 
 use crate::cli::site::Site;
 use crate::cli::site::ensure_rcode;
@@ -75,6 +77,36 @@ fn a_refused_connection_is_told() -> anyhow::Result<()> {
                 "{line}"
             );
         }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_an_upstream_is_down_is_told() -> anyhow::Result<()> {
+    let holder = UdpSocket::bind("127.0.0.2:0")?;
+    let closed = format!("127.0.0.1:{}", holder.local_addr()?.port());
+    let silent = FakeUpstream::black_hole().await?;
+    let broken =
+        FakeUpstream::start(|query| Reply::to(query).rcode(Rcode::SERVFAIL).send()).await?;
+    for (upstream, cause) in [
+        (closed, "connection refused"),
+        (silent.addr().to_string(), "i/o timeout"),
+        (broken.addr().to_string(), "upstream answered SERVFAIL"),
+    ] {
+        let site = Site::start(&format!(
+            ".:@dns {{
+    bind 127.0.0.1
+    forward . {upstream} {{
+        max_fails 1
+        health_check 50ms strict
+        read_timeout 200ms
+    }}
+}}
+"
+        ))?;
+        site.ports.client().query("x.example", RecordType::A)?;
+        let line = site.process.wait_for_line("upstream is down")?;
+        ensure!(line.contains(&upstream) && line.contains(cause), "{line}");
     }
     Ok(())
 }

@@ -66,6 +66,7 @@ pub(crate) fn forward(from: &config::Forward) -> anyhow::Result<forward::Config>
             interval: from.health_check.interval,
             no_rec: !from.health_check.recursion_desired,
             domain: from.health_check.qname.clone(),
+            strict: from.health_check.strict,
         },
         max_concurrent: from
             .max_concurrent

@@ -151,6 +151,8 @@ pub struct HealthCheck {
     pub no_rec: bool,
     /// Name whose NS records are asked for. Default: the root.
     pub domain: Name,
+    /// Whether SERVFAIL is no sign of life. Default: no.
+    pub strict: bool,
 }
 
 // === impl Config ===
@@ -195,6 +197,7 @@ impl Default for HealthCheck {
             interval: Duration::from_millis(500),
             no_rec: false,
             domain: Name::root(),
+            strict: false,
         }
     }
 }

@@ -65,6 +65,8 @@ pub(crate) enum Cause {
     NoEdns,
     /// The response code concerns this hop alone (RFC 6895 §2.3).
     HopRcode(Rcode),
+    /// The response code says that the upstream cannot do its work.
+    Unwell(Rcode),
 }
 
 // === impl ExchangeError ===
@@ -87,7 +89,8 @@ impl ExchangeError {
             | Cause::Mismatch
             | Cause::Spelling
             | Cause::NoEdns
-            | Cause::HopRcode(_) => false,
+            | Cause::HopRcode(_)
+            | Cause::Unwell(_) => false,
         }
     }
 
@@ -101,7 +104,8 @@ impl ExchangeError {
             | Cause::Mismatch
             | Cause::Spelling
             | Cause::NoEdns
-            | Cause::HopRcode(_) => true,
+            | Cause::HopRcode(_)
+            | Cause::Unwell(_) => true,
         }
     }
 
@@ -180,7 +184,7 @@ impl fmt::Display for Cause {
             Self::Mismatch => f.write_str("response does not match the query"),
             Self::Spelling => f.write_str("response spells the name in another way"),
             Self::NoEdns => f.write_str("upstream does not speak EDNS"),
-            Self::HopRcode(rcode) => write!(f, "upstream answered {rcode}"),
+            Self::HopRcode(rcode) | Self::Unwell(rcode) => write!(f, "upstream answered {rcode}"),
         }
     }
 }

@@ -10,10 +10,14 @@
 //! A failure in a query makes a suspect at once: the next query asks the
 //! others first, unless the order is fixed; then a probe has to fail as well,
 //! or [`FAILING`] queries in a row.
-//! The first probe follows a failure without delay, though
-//! probes never follow one another closer than [`Health::gap`], however often
-//! queries fail: an upstream that refuses connections while it answers probes
-//! is not flooded.
+//!
+//! The first probe follows a failure without delay. However often queries
+//! fail, the next one waits: for the interval after a probe that failed, for
+//! [`Health::gap`] after one that was answered, so that an upstream that
+//! refuses connections while it answers probes is not flooded. An upstream
+//! that stays down is probed less and less often, up to [`MAX_BACKOFF`],
+//! unless queries need it: one that failed there, or had nowhere to go, asks
+//! for a probe as soon as the interval allows.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -23,11 +27,19 @@ use crate::policy::Standing;
 /// Least time between two probes.
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Time between a probe that succeeded and the next one, at most.
+/// Time between a probe that succeeded and the next one, at most: an upstream
+/// that breaks after that is not to go unnoticed for a long interval.
 const MAX_GAP: Duration = Duration::from_millis(500);
+
+/// Time between two probes of an upstream that stays down, at most, where the
+/// interval is not longer.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// How long an upstream that is not probed stays a suspect.
 const SUSPECT_HOLD: Duration = Duration::from_secs(1);
+
+/// Times that the interval is doubled, at most: enough for the shortest.
+const MAX_DOUBLINGS: u32 = 8;
 
 /// Failures of queries in a row that count as much as a failed probe.
 const FAILING: u32 = 3;
@@ -114,12 +126,16 @@ impl Health {
             self.suspect = Suspicion::Until(now + SUSPECT_HOLD);
             return false;
         }
+        self.hurry(now);
         self.suspect = Suspicion::Probed;
-        if self.next_probe.is_none() {
-            let earliest = self.last_probe.map(|last| last + self.gap());
-            self.next_probe = Some(earliest.map_or(now, |earliest| earliest.max(now)));
-        }
         !std::mem::replace(&mut self.watched, true)
+    }
+
+    /// Takes in that a query had no other upstream to go to, and none went
+    /// here. Says whether a probe is due sooner for that.
+    pub(crate) fn missed(&mut self, now: Instant) -> bool {
+        let before = self.next_probe;
+        before.is_some_and(|before| self.hurry(now) < before)
     }
 
     /// Takes in a response to a query.
@@ -148,8 +164,8 @@ impl Health {
             return false;
         }
         self.last_probe = Some(now);
-        // A tenth more or less, lest many probe in step.
-        self.next_probe = Some(now + self.interval.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0)));
+        // Up to a fifth more, lest many probe in step.
+        self.next_probe = Some(now + self.pause().mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0)));
         true
     }
 
@@ -160,6 +176,11 @@ impl Health {
         }
         let was_down = self.is_down();
         self.fails = self.fails.saturating_add(1);
+        // Queries that failed while the probe was under way knew no better
+        // than to ask for one after the gap.
+        if let Some((next, last)) = self.next_probe.zip(self.last_probe) {
+            self.next_probe = Some(next.max(last + self.interval));
+        }
         if self.is_down() && !was_down {
             Change::Down
         } else {
@@ -172,9 +193,31 @@ impl Health {
         self.max_fails > 0 && self.fails > self.max_fails
     }
 
-    /// Least time between a probe and the next one that a failure asks for.
+    /// Has a probe sent as soon as the interval allows, and says when.
+    fn hurry(&mut self, now: Instant) -> Instant {
+        let gap = if self.fails > 0 {
+            self.interval
+        } else {
+            self.gap()
+        };
+        let earliest = self.last_probe.map_or(now, |last| last + gap);
+        let wanted = earliest.max(now);
+        let due = self.next_probe.map_or(wanted, |next| next.min(wanted));
+        self.next_probe = Some(due);
+        due
+    }
+
+    /// Least time between a probe that was answered and the next one.
     fn gap(&self) -> Duration {
         self.interval.min(MAX_GAP)
+    }
+
+    /// Time to the next probe, if this one fails: the interval until the
+    /// upstream is down, then twice as long each time.
+    fn pause(&self) -> Duration {
+        let doublings = self.fails.saturating_sub(self.max_fails).min(MAX_DOUBLINGS);
+        let most = MAX_BACKOFF.max(self.interval);
+        self.interval.saturating_mul(1 << doublings).min(most)
     }
 }
 
@@ -247,8 +290,8 @@ mod tests {
     }
 
     #[test]
-    fn probes_keep_their_interval_within_a_tenth() {
-        for (jitter, millis) in [(0.0, 450), (0.5, 500), (1.0, 550)] {
+    fn probes_keep_their_interval_and_up_to_a_fifth_more() {
+        for (jitter, millis) in [(0.0, 500), (0.5, 550), (1.0, 600)] {
             let (mut health, now) = health(2);
             health.failed(now);
             health.handle_timeout(now, jitter);
@@ -272,6 +315,71 @@ mod tests {
             }
         }
         assert_eq!(probes, 2);
+    }
+
+    #[test]
+    fn an_upstream_that_stays_down_is_probed_less_and_less() {
+        let (mut health, mut now) = health(2);
+        health.failed(now);
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            assert!(health.handle_timeout(now, 0.0));
+            health.probed(false);
+            let next = health.poll_timeout().unwrap();
+            pauses.push((next - now).as_millis());
+            now = next;
+        }
+        assert_eq!(pauses, [500, 500, 500, 1000, 2000, 4000, 5000, 5000, 5000]);
+        // Until a query needs it.
+        assert!(health.handle_timeout(now, 0.0));
+        assert!(health.missed(now));
+        assert_eq!(
+            health.poll_timeout(),
+            Some(now + Duration::from_millis(500))
+        );
+        assert!(!health.missed(now), "that is soon enough");
+        health.failed(now + Duration::from_secs(1));
+        let due = health.poll_timeout().unwrap();
+        assert_eq!(due, now + Duration::from_millis(500));
+    }
+
+    #[test]
+    fn however_many_queries_fail_there_is_one_probe_an_interval() {
+        for alive in [true, false] {
+            let (mut health, start) = health(2);
+            let mut probed = Vec::new();
+            for millisecond in 0..20_000 {
+                let now = start + Duration::from_millis(millisecond);
+                health.failed(now);
+                health.missed(now);
+                if health.handle_timeout(now, 0.0) {
+                    probed.push(now);
+                    health.probed(alive);
+                }
+            }
+            assert!(probed.len() <= 40, "{}", probed.len());
+            assert!(
+                probed
+                    .windows(2)
+                    .all(|pair| pair[1] - pair[0] >= Duration::from_millis(500))
+            );
+        }
+    }
+
+    #[test]
+    fn queries_that_fail_while_a_probe_is_under_way_do_not_bring_the_next_one_forward() {
+        let interval = Duration::from_secs(30);
+        let (_, start) = health(2);
+        for (alive, expected) in [(true, MAX_GAP), (false, interval)] {
+            let mut health = Health::new(2, interval);
+            health.failed(start);
+            assert!(health.handle_timeout(start, 0.0));
+            let meanwhile = start + Duration::from_millis(100);
+            health.failed(meanwhile);
+            health.probed(alive);
+            health.failed(meanwhile);
+            assert_eq!(health.poll_timeout(), Some(start + expected), "{alive}");
+        }
     }
 
     #[test]
@@ -304,7 +412,7 @@ mod tests {
         let (_, now) = self::health(2);
         health.failed(now);
         health.handle_timeout(now, 0.0);
-        assert!(health.poll_timeout().unwrap() >= now + Duration::from_millis(45));
+        assert!(health.poll_timeout().unwrap() >= now + MIN_INTERVAL);
     }
 
     /// Health with probes every 500 ms, and a time.

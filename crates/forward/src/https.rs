@@ -25,6 +25,7 @@ use hyper::client::conn::http2;
 use hyper::header;
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
+use portolan_proto::Rcode;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
@@ -43,7 +44,7 @@ use crate::line::DIAL_TIMEOUT;
 use crate::line::SILENCE;
 use crate::lines::Limits;
 use crate::question::Hop;
-use crate::question::response_body;
+use crate::question::response_rcode;
 use crate::stream::Exchanged;
 use crate::stream::read;
 use crate::udp::UDP_PAYLOAD;
@@ -175,15 +176,17 @@ impl Https {
         &self,
         question: &Question,
         deadline: Instant,
-    ) -> Result<(), ExchangeError> {
+    ) -> Result<Rcode, ExchangeError> {
         let connection = self.open();
         let asked = self.ask(&connection, question, false);
         let fault = match timeout_at(deadline, asked).await {
-            Ok(Ok(octets)) if response_body(&octets, ID).is_some() => {
-                *self.current() = Some(connection);
-                return Ok(());
-            }
-            Ok(Ok(_)) => Fault::new(Step::Read, Cause::Mismatch),
+            Ok(Ok(octets)) => match response_rcode(&octets, ID) {
+                Some(rcode) => {
+                    *self.current() = Some(connection);
+                    return Ok(rcode);
+                }
+                None => Fault::new(Step::Read, Cause::Mismatch),
+            },
             Ok(Err(fault)) => fault,
             Err(_) => Fault::new(connection.step(), Cause::Timeout),
         };

@@ -9,6 +9,7 @@ use portolan_proto::OPTION_TCP_KEEPALIVE;
 use portolan_proto::Opcode;
 use portolan_proto::Qname;
 use portolan_proto::Query;
+use portolan_proto::Rcode;
 use portolan_proto::ResponseWriter;
 use portolan_proto::Rtype;
 
@@ -265,6 +266,13 @@ pub(crate) fn response_body(message: &[u8], id: u16) -> Option<&[u8]> {
     // RFC 1035 §4.1.1: the opcode of a response is that of its query.
     let response = flags.has(Flags::RESPONSE) && flags.opcode() == Opcode::QUERY;
     (response && u16::from_be_bytes([i0, i1]) == id).then_some(body)
+}
+
+/// The code of a response with an id, if it is one.
+pub(crate) fn response_rcode(message: &[u8], id: u16) -> Option<Rcode> {
+    response_body(message, id)?;
+    let code = message.get(3)? & 0x0f;
+    Some(Rcode(u16::from(code)))
 }
 
 /// Whether a message has exactly one question.

@@ -290,6 +290,9 @@ impl Forward {
         if plan.all_down() {
             self.context.families.broken();
             if self.config.failfast_all_unhealthy_upstreams {
+                for upstream in upstreams {
+                    upstream.missed();
+                }
                 return Err(Failure::unreachable(NO_HEALTHY.into()));
             }
         }

@@ -4,6 +4,7 @@
 //! on another one, not the query.
 
 use portolan_proto::Message;
+use portolan_proto::Rcode;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::line::Line;
 use crate::lines::Chosen;
 use crate::lines::Lines;
 use crate::question::Hop;
-use crate::question::response_body;
+use crate::question::response_rcode;
 use crate::udp::UDP_PAYLOAD;
 use crate::udp::lacks_edns;
 
@@ -110,20 +111,21 @@ impl Streamed {
         &self,
         question: &Question,
         deadline: Instant,
-    ) -> Result<(), ExchangeError> {
+    ) -> Result<Rcode, ExchangeError> {
         let line = self.open();
         let asked = line.ask(|id| self.frame(question, id, false));
         let result = match timeout_at(deadline, asked).await {
-            Ok(Ok((id, octets))) if response_body(&octets, id).is_some() => Ok(()),
-            Ok(Ok(_)) => Err(Fault::new(Step::Read, Cause::Mismatch)),
+            Ok(Ok((id, octets))) => {
+                response_rcode(&octets, id).ok_or_else(|| Fault::new(Step::Read, Cause::Mismatch))
+            }
             Ok(Err(fault)) => Err(fault),
             Err(_) => Err(Fault::new(Step::Read, Cause::Timeout)),
         };
         match result {
-            Ok(()) => {
+            Ok(rcode) => {
                 self.lines.adopt(line);
                 self.lines.settle(Instant::now());
-                Ok(())
+                Ok(rcode)
             }
             Err(fault) => Err(self.error(fault, &line)),
         }

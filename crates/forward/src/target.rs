@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use crate::Transport;
+
 /// One address of an upstream, and the transport it is asked over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -45,6 +47,16 @@ impl Target {
         Self {
             addr,
             protection: Protection::None,
+        }
+    }
+
+    /// What operators call the way to it.
+    pub(crate) fn network(&self, transport: Transport) -> &'static str {
+        match (&self.protection, transport) {
+            (Protection::None, Transport::Udp) => "udp",
+            (Protection::None, Transport::Tcp) => "tcp",
+            (Protection::Tls(_), _) => "tcp-tls",
+            (Protection::Https(_), _) => "https",
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::error::Cause;
 use crate::error::ExchangeError;
 use crate::error::Step;
 use crate::question::Hop;
-use crate::question::response_body;
+use crate::question::response_rcode;
 use crate::sockets::Sockets;
 
 /// UDP payload that is offered to upstreams, in octets: what passes any path
@@ -113,14 +113,14 @@ pub(crate) async fn probe(
     question: &Question,
     sockets: &Sockets,
     deadline: Instant,
-) -> Result<(), ExchangeError> {
+) -> Result<Rcode, ExchangeError> {
     let id = rand::random();
     let mut query = Vec::with_capacity(RECEIVE);
     question.write_query(&mut query, id, None, Hop::Udp);
-    let read = |datagram: &mut Vec<u8>| response_body(datagram, id).map(|_| ());
+    let read = |datagram: &mut Vec<u8>| response_rcode(datagram, id);
     transact(link, query, sockets, deadline, read)
         .await
-        .map(|_| ())
+        .map(|(rcode, _)| rcode)
 }
 
 /// Sends a query, then hands each datagram to `read` until it makes something

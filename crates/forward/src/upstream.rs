@@ -13,6 +13,7 @@ use std::time::Duration;
 use portolan_proto::Class;
 use portolan_proto::Flags;
 use portolan_proto::Message;
+use portolan_proto::Rcode;
 use portolan_proto::Rtype;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -112,6 +113,8 @@ pub(crate) struct Settings {
     max_fails: u32,
     /// Time between probes.
     interval: Duration,
+    /// Whether SERVFAIL is no sign of life.
+    is_strict: bool,
     /// What a probe asks.
     probe: Question,
     /// The sockets that wait for upstreams.
@@ -192,7 +195,12 @@ impl Upstream {
             Ok(message) => {
                 self.round_trips[transport as usize].add(taken);
                 self.metrics.answered(message.rcode(), taken);
-                self.answered();
+                if self.settings.is_strict && message.rcode() == Rcode::SERVFAIL {
+                    // It may be the name's fault: a probe will tell.
+                    self.failed();
+                } else {
+                    self.answered();
+                }
                 self.is_lack_told.store(false, Ordering::Relaxed);
             }
             Err(error) if error.is_answer() => self.answered(),
@@ -237,10 +245,17 @@ impl Upstream {
         }
     }
 
+    /// Takes in that a query failed at once because all upstreams are down.
+    pub(crate) fn missed(&self) {
+        if self.health().missed(Instant::now().into_std()) {
+            self.failure.notify_one();
+        }
+    }
+
     /// Takes in that it responded.
     fn answered(&self) {
         let change = self.health().answered();
-        self.tell(change);
+        self.tell(change, None);
     }
 
     /// Exchanges on a transport.
@@ -362,6 +377,16 @@ impl Upstream {
                 udp::probe(self.link(), question, &self.settings.sockets, deadline).await
             }
         };
+        let result = match result {
+            Ok(Rcode::SERVFAIL) if self.settings.is_strict => Err(ExchangeError {
+                step: Step::Read,
+                network: self.target.network(self.transport(question)),
+                local: None,
+                peer: self.target.addr,
+                cause: Cause::Unwell(Rcode::SERVFAIL),
+            }),
+            other => other,
+        };
         if let Err(error) = &result {
             // A lack of descriptors here proves nothing there.
             if error.is_local() {
@@ -371,7 +396,7 @@ impl Upstream {
             self.metrics.probe_failed();
         }
         let change = self.health().probed(result.is_ok());
-        self.tell(change);
+        self.tell(change, result.err().map(|error| error.cause));
     }
 
     /// Logs that there is no socket for a query: once until there is.
@@ -383,12 +408,13 @@ impl Upstream {
         }
     }
 
-    /// Logs that it went down or came back.
-    fn tell(&self, change: Change) {
+    /// Logs that it went down, and why, or came back.
+    fn tell(&self, change: Change, cause: Option<Cause>) {
         match change {
             Change::None => {}
             Change::Down => {
-                tracing::warn!(plugin = "forward", to = %self.label, "upstream is down");
+                let cause = cause.map(|cause| cause.to_string()).unwrap_or_default();
+                tracing::warn!(plugin = "forward", to = %self.label, cause, "upstream is down");
             }
             Change::Up => {
                 tracing::info!(plugin = "forward", to = %self.label, "upstream is up again");
@@ -459,7 +485,7 @@ impl Connections {
     }
 
     /// Asks on a new connection and waits until `deadline` for any response.
-    async fn probe(&self, question: &Question, deadline: Instant) -> Result<(), ExchangeError> {
+    async fn probe(&self, question: &Question, deadline: Instant) -> Result<Rcode, ExchangeError> {
         match self {
             Self::Stream(stream) => stream.probe(question, deadline).await,
             Self::Https(https) => https.probe(question, deadline).await,
@@ -487,6 +513,7 @@ impl Settings {
             doh_method: config.doh_method,
             max_fails: config.max_fails,
             interval: config.health_check.interval,
+            is_strict: config.health_check.strict,
             probe,
             sockets: context.sockets.clone(),
             tracker: context.tracker.clone(),

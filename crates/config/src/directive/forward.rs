@@ -110,6 +110,8 @@ pub struct HealthCheck {
     pub recursion_desired: bool,
     /// Name that probes ask for. Default the root.
     pub qname: Name,
+    /// Whether SERVFAIL is no sign of life. Default no.
+    pub strict: bool,
 }
 
 /// Files of a TLS client.
@@ -187,6 +189,7 @@ impl Forward {
                 interval: Duration::from_millis(500),
                 recursion_desired: true,
                 qname: Name::root(),
+                strict: false,
             },
             max_concurrent: None,
             forward_special_names: false,

@@ -434,5 +434,8 @@ fn health_check(draft: &mut Draft<'_, '_>, check: &tree::HealthCheck, offset: us
         words.push(draft.token("domain", domain.span().start));
         words.push(draft.value(domain));
     }
+    if let Some(flag) = check.strict.as_ref().filter(|flag| *flag.get_ref()) {
+        words.push(draft.token("strict", flag.span().start));
+    }
     draft.line("health_check", offset, words);
 }

@@ -402,5 +402,7 @@ tables! {
         no_rec: Flag,
         /// Name that probes ask for.
         domain: Value,
+        /// Whether SERVFAIL is no sign of life.
+        strict: Flag,
     }
 }

@@ -25,6 +25,7 @@ const ACCEPTED: &[&str] = &[
     "forward . dns.example.org",
     "forward . 127.0.0.1 { health_check 0.5s domain example.org }",
     "forward . 127.0.0.1 { health_check 5s no_rec }",
+    "forward . 127.0.0.1 { health_check 5s strict domain example.org }",
     "forward . 127.0.0.1 { max_fails 0 }",
     "forward . 127.0.0.1 { tls CA }",
     "forward . 127.0.0.1 { tls CERT KEY }",

@@ -293,7 +293,7 @@ fn cache() {
 #[test]
 fn forward() {
     assert_twins(
-        ". {\n forward example.org {$UP} dns.example.net /etc/resolv.conf {\n except a.example.org\n force_tcp\n prefer_udp\n expire 20s\n max_age 1m\n max_idle_conns 5\n read_timeout 1s\n max_fails 3\n max_connect_attempts 4\n tls CERT KEY CA\n tls_servername x\n policy sequential\n health_check 30s no_rec domain a.example\n max_concurrent 9\n next NXDOMAIN\n next_on_nodata\n failfast_all_unhealthy_upstreams\n failover REFUSED SERVFAIL\n doh_method GET\n source_address 192.0.2.9\n resolver 192.0.2.8\n allow_from 10.0.0.0/8\n }\n forward . 192.0.2.2 {\n allow_from any\n health_check 500ms no_rec\n }\n}",
+        ". {\n forward example.org {$UP} dns.example.net /etc/resolv.conf {\n except a.example.org\n force_tcp\n prefer_udp\n expire 20s\n max_age 1m\n max_idle_conns 5\n read_timeout 1s\n max_fails 3\n max_connect_attempts 4\n tls CERT KEY CA\n tls_servername x\n policy sequential\n health_check 30s no_rec domain a.example strict\n max_concurrent 9\n next NXDOMAIN\n next_on_nodata\n failfast_all_unhealthy_upstreams\n failover REFUSED SERVFAIL\n doh_method GET\n source_address 192.0.2.9\n resolver 192.0.2.8\n allow_from 10.0.0.0/8\n }\n forward . 192.0.2.2 {\n allow_from any\n health_check 500ms no_rec\n }\n}",
         r#"
         [[server]]
         zones = ["."]
@@ -313,7 +313,7 @@ fn forward() {
         tls = { cert = "CERT", key = "KEY", ca = "CA" }
         tls-servername = "x"
         policy = "sequential"
-        health-check = { interval = "30s", no-rec = true, domain = "a.example" }
+        health-check = { interval = "30s", no-rec = true, domain = "a.example", strict = true }
         max-concurrent = 9
         next = "NXDOMAIN"
         next-on-nodata = true

@@ -31,7 +31,7 @@ use crate::support::pass;
 use crate::support::question;
 
 #[tokio::test]
-async fn a_black_hole_costs_its_patience_once() {
+async fn a_black_hole_costs_its_patience_and_is_left_alone() {
     let dead = FakeUpstream::black_hole().await.unwrap();
     let good = FakeUpstream::answering().await.unwrap();
     let setup = Setup::new(&[&dead, &good], |config| config.policy = Policy::RoundRobin).await;
@@ -43,20 +43,17 @@ async fn a_black_hole_costs_its_patience_once() {
         "{:?}",
         begun.elapsed()
     );
-    // The next ones know.
-    let begun = Instant::now();
+    // The next ones know: half of them would begin there. A few may be asked
+    // there too, where the good one has to wait for the processor.
     for index in 0..50 {
-        setup
+        let answer = setup
             .ask(&question(&format!("n{index}.example")))
             .await
             .unwrap();
+        assert_eq!(answer.upstream.as_deref(), Some(&*good.addr().to_string()));
     }
-    assert!(
-        begun.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        begun.elapsed()
-    );
-    assert_eq!(dead.count_without_probes(), 1);
+    let asked = dead.count_without_probes();
+    assert!((1..=10).contains(&asked), "{asked}");
 }
 
 #[tokio::test]
@@ -424,6 +421,55 @@ async fn a_dead_upstream_is_down_after_its_probes_and_up_with_the_first_response
     eventually("a probe of the one that is back", || back.count() > 0).await;
     pass(20).await;
     setup.ask(&question("a.example")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusing_upstream_is_probed_once_an_interval_however_many_fail() {
+    let dead = FakeUpstream::answering().await.unwrap();
+    let addr = dead.addr();
+    dead.stop().await;
+    let setup = Setup::new(&[], |config| {
+        config.upstreams = vec![UpstreamConfig::Addr(addr)];
+        config.force_tcp = true;
+        config.health_check.interval = Duration::from_millis(200);
+    })
+    .await;
+    let begun = Instant::now();
+    for index in 0..200 {
+        setup
+            .ask(&question(&format!("n{index}.example")))
+            .await
+            .unwrap_err();
+        pass(5).await;
+    }
+    let probes = setup.counter("coredns_proxy_healthcheck_failures_total");
+    let most = 1.0 + begun.elapsed().as_secs_f64() / 0.2;
+    assert!((1.0..=most).contains(&probes), "{probes} of {most}");
+}
+
+#[tokio::test]
+async fn servfail_is_no_sign_of_life_where_that_is_strict() {
+    let broken = FakeUpstream::start(|query| Reply::to(query).rcode(Rcode::SERVFAIL).send())
+        .await
+        .unwrap();
+    for (strict, expected) in [(false, 0.0), (true, 1.0)] {
+        let setup = Setup::new(&[&broken], |config| {
+            config.health_check.strict = strict;
+            config.health_check.interval = Duration::from_millis(50);
+        })
+        .await;
+        setup.ask(&question("a.example")).await.unwrap();
+        if strict {
+            eventually("a failed probe", || {
+                setup.counter("coredns_proxy_healthcheck_failures_total") >= expected
+            })
+            .await;
+        } else {
+            pass(200).await;
+            let failed = setup.counter("coredns_proxy_healthcheck_failures_total");
+            assert_eq!(failed, expected);
+        }
+    }
 }
 
 #[tokio::test]

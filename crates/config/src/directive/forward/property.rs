@@ -121,16 +121,18 @@ fn read_rare(words: &mut Words<'_>, forward: &mut Forward) -> Result<(), ConfigE
     Ok(())
 }
 
-/// Reads `DURATION [no_rec] [domain FQDN]`.
+/// Reads `DURATION [no_rec] [domain FQDN] [strict]`.
 fn read_health_check(words: &mut Words<'_>) -> Result<HealthCheck, ConfigError> {
     let mut check = HealthCheck {
         interval: words.duration("health_check")?,
         recursion_desired: true,
         qname: Name::root(),
+        strict: false,
     };
     while let Some(option) = words.take() {
         match option.text.as_str() {
             "no_rec" => check.recursion_desired = false,
+            "strict" => check.strict = true,
             "domain" => {
                 let token = words.expect()?;
                 check.qname = Name::from_ascii_or_idn(&token.text).map_err(|error| {
@@ -142,7 +144,7 @@ fn read_health_check(words: &mut Words<'_>) -> Result<HealthCheck, ConfigError> 
             }
             other => {
                 return Err(words.error(format!(
-                    "health_check: unknown option {other} (valid: no_rec, domain FQDN)"
+                    "health_check: unknown option {other} (valid: no_rec, domain FQDN, strict)"
                 )));
             }
         }
