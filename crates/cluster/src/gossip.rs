@@ -157,6 +157,18 @@ pub(crate) enum KeyError {
 /// So long may a member take to let us join.
 pub(crate) const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
+// === impl Event ===
+
+impl Event {
+    /// How many octets of others it holds.
+    fn octets(&self) -> usize {
+        match self {
+            Self::Message(octets) | Self::Exchange(octets) => octets.len(),
+            Self::Joined(..) | Self::Left(_) => 0,
+        }
+    }
+}
+
 // === impl Gossip ===
 
 impl Gossip {
@@ -283,6 +295,11 @@ impl Gossip {
                 Ok(())
             }
         }
+    }
+
+    /// An event was taken from the queue: there is room for others.
+    pub(crate) fn took(&self, event: &Event) {
+        self.counts.release(event.octets());
     }
 
     /// What was not taken.

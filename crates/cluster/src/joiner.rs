@@ -34,6 +34,12 @@ pub(crate) struct Joiner {
     heard: BTreeMap<SocketAddr, (MemberId, Instant)>,
     /// When addresses were tried last.
     tried: BTreeMap<SocketAddr, Instant>,
+    /// Addresses that led to a member, and when.
+    led: BTreeMap<SocketAddr, Instant>,
+    /// Who was there when it was last looked.
+    present: BTreeSet<MemberId>,
+    /// When somebody was there no more.
+    lost: Option<Instant>,
 }
 
 /// A member that was there.
@@ -88,6 +94,9 @@ impl Joiner {
             left: VecDeque::new(),
             heard: BTreeMap::new(),
             tried: BTreeMap::new(),
+            led: BTreeMap::new(),
+            present: BTreeSet::new(),
+            lost: None,
         }
     }
 
@@ -124,6 +133,25 @@ impl Joiner {
         }
     }
 
+    /// An address was tried, and led to a member or did not. A member is not
+    /// always where it says that others reach it: behind a published port, or
+    /// with several addresses. Where an address led to somebody, it is not tried
+    /// every round only because nobody is said to be there.
+    pub(crate) fn tried(&mut self, address: SocketAddr, led: bool, now: Instant) {
+        if led {
+            self.led.insert(address, now);
+        } else {
+            self.led.remove(&address);
+        }
+    }
+
+    /// Whether an address is one of those that are tried.
+    pub(crate) fn knows(&self, address: &SocketAddr) -> bool {
+        self.seeds.contains(address)
+            || self.heard.contains_key(address)
+            || self.remembered.contains_key(address)
+    }
+
     /// A member was heard by discovery.
     pub(crate) fn heard(&mut self, id: MemberId, address: SocketAddr, now: Instant) {
         self.heard
@@ -147,7 +175,16 @@ impl Joiner {
             let tried = self.tried.get(address);
             tried.is_none_or(|at| now.saturating_duration_since(*at) >= gap)
         };
-        let seeds = self.seeds.iter().filter(|address| waited(address, GAP));
+        // The member that an address led to may be the one that was lost since.
+        let seed_gap = |address: &SocketAddr| {
+            let led = self.led.get(address).copied();
+            let is_alias = led.is_some_and(|led| self.lost.is_none_or(|lost| lost < led));
+            if is_alias { SELDOM } else { GAP }
+        };
+        let seeds = self
+            .seeds
+            .iter()
+            .filter(|address| waited(address, seed_gap(address)));
         // A member with two addresses is heard from both.
         let heard = self.heard.iter().filter(|(_, (id, _))| !ids.contains(id));
         let heard = heard
@@ -185,10 +222,17 @@ impl Joiner {
         for (id, address) in online {
             self.joined(id, *address, now);
         }
+        let present: BTreeSet<MemberId> = online.iter().map(|(id, _)| id.clone()).collect();
+        if !self.present.is_subset(&present) {
+            self.lost = Some(now);
+        }
+        self.present = present;
         let age = |at: Instant| now.saturating_duration_since(at);
         self.remembered.retain(|_, known| age(known.seen) < MEMORY);
         self.heard.retain(|_, (_, at)| age(*at) < HEARD_FOR);
         self.tried.retain(|_, at| age(*at) < SELDOM);
+        let seeds = &self.seeds;
+        self.led.retain(|address, _| seeds.contains(address));
     }
 }
 
@@ -208,6 +252,38 @@ mod tests {
             // Asked again at once, nothing.
             assert_eq!(joiner.round(&online, at), []);
         }
+    }
+
+    #[test]
+    fn a_seed_that_led_to_a_member_elsewhere_is_tried_seldom_until_one_is_lost() {
+        let mut joiner = Joiner::new(address(1), 7);
+        let now = start();
+        joiner.set_seeds(vec![address(22)]);
+        let both = [(id(1), address(1)), (id(2), address(2))];
+        assert_eq!(joiner.round(&both[..1], now), [address(22)]);
+        joiner.tried(address(22), true, now);
+        let tries = |joiner: &mut Joiner, from: Instant| {
+            let rounds = (1..=15).map(|n| joiner.round(&both, from + ROUND * n).len());
+            rounds.sum::<usize>()
+        };
+        // Once in thirty seconds, in case it leads to somebody else by now.
+        assert_eq!(tries(&mut joiner, now), 1);
+        joiner.tried(address(22), true, now + ROUND * 15);
+        let lost = now + ROUND * 16;
+        let tries: BTreeSet<_> = joiner.round(&both[..1], lost).into_iter().collect();
+        assert_eq!(tries, BTreeSet::from([address(2), address(22)]));
+        joiner.tried(address(22), false, lost);
+        for n in 1..10 {
+            let tries: BTreeSet<_> = joiner
+                .round(&both[..1], lost + ROUND * n)
+                .into_iter()
+                .collect();
+            assert!(tries.contains(&address(22)), "{n}");
+        }
+        joiner.set_seeds(Vec::new());
+        joiner.round(&both, lost + ROUND * 20);
+        assert!(joiner.led.is_empty() && !joiner.knows(&address(22)));
+        assert!(joiner.knows(&address(2)));
     }
 
     #[test]

@@ -102,8 +102,9 @@ pub(crate) struct Ledger {
     rng: SmallRng,
     /// Our records.
     own: OwnSet,
-    /// How many of them there was no room for, as last told.
-    unshared: usize,
+    /// How many of them there was no room for, and how many there may be, as
+    /// last told.
+    unshared: (usize, usize),
     /// Our heartbeat.
     beat: u64,
     /// Whether we said good-bye.
@@ -140,7 +141,7 @@ impl Ledger {
             address: None,
             own: OwnSet::new(&rules),
             rules,
-            unshared: 0,
+            unshared: (0, 0),
             beat: 0,
             said_bye: false,
             formers: BTreeMap::new(),
@@ -169,6 +170,7 @@ impl Ledger {
             };
             self.own.put(key, Assertion { origin, rows }, now);
         }
+        self.own.admit(now);
         self.tell_unshared(&mut actions);
         self.flush(now, &mut actions);
         actions
@@ -332,9 +334,15 @@ impl Ledger {
     /// Tells how many of our records are not shared, if that has changed.
     fn tell_unshared(&mut self, actions: &mut Actions) {
         let unshared = self.own.waiting();
-        if self.unshared != unshared {
-            self.unshared = unshared;
-            actions.notices.push(Notice::TooMany(unshared));
+        let limit = self.own.limit();
+        let (before, limit_before) = std::mem::replace(&mut self.unshared, (unshared, limit));
+        if before != unshared || (unshared > 0 && limit_before != limit) {
+            actions.notices.push(Notice::TooMany {
+                unshared,
+                shared: self.own.records(),
+                limit,
+                source: self.own.first_waiting(),
+            });
         }
     }
 }

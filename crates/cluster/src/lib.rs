@@ -39,6 +39,7 @@ mod outlet;
 mod secret;
 mod seeds;
 mod task;
+mod unjoined;
 mod validate;
 mod wire;
 

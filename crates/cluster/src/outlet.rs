@@ -3,12 +3,15 @@
 
 use crate::ledger::Notice;
 use crate::metrics::Families;
+use crate::metrics::Gauges;
 
 /// Where decisions leave.
 #[derive(Debug)]
 pub(crate) struct Outlet {
     /// Numbers.
     pub(crate) metrics: Families,
+    /// Those of them that this cluster has for itself.
+    pub(crate) gauges: Gauges,
 }
 
 // === impl Outlet ===
@@ -91,19 +94,14 @@ impl Outlet {
                     "records of a member ignored"
                 );
             }
-            Notice::TooMany(records) => {
-                let figure = i64::try_from(records).unwrap_or(i64::MAX);
-                self.metrics.unshared_records.set(figure);
-                if records > 0 {
-                    tracing::warn!(
-                        plugin = "docker-cluster",
-                        records,
-                        "more records than a member may have: so many are not shared \
-                         (cluster_max_records)"
-                    );
-                }
-            }
+            Notice::TooMany {
+                unshared,
+                shared,
+                limit,
+                source,
+            } => self.tell_unshared(unshared, shared, limit, source.as_deref()),
             Notice::Gap => self.metrics.gaps.inc(),
+            Notice::PullRefused => self.metrics.refused_pull(),
             Notice::Pull => self.metrics.pulls.inc(),
             Notice::Digest => self.metrics.digests.inc(),
             Notice::Outrun => tracing::warn!(
@@ -111,6 +109,29 @@ impl Outlet {
                 "others know a later version of our records than we wrote, as after the host \
                  was restored from an image: a new epoch begins"
             ),
+        }
+    }
+
+    /// Says how many of our own records are not shared, and counts them.
+    fn tell_unshared(&self, unshared: usize, shared: usize, limit: usize, source: Option<&str>) {
+        self.gauges.unshared(unshared);
+        if unshared > 0 {
+            tracing::warn!(
+                plugin = "docker-cluster",
+                records = unshared,
+                shared,
+                limit,
+                container = source,
+                "more records than a member may have: so many are not shared; a container is \
+                 shared as a whole or not at all, such as this one (cluster_max_records)"
+            );
+        } else {
+            tracing::info!(
+                plugin = "docker-cluster",
+                shared,
+                limit,
+                "all records are shared"
+            );
         }
     }
 }

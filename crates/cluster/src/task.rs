@@ -4,7 +4,6 @@
 //! may take long, a connection to another member, is a task of its own; they
 //! are bounded in number and time.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +28,6 @@ use crate::feed::Feed;
 use crate::gossip;
 use crate::gossip::Gossip;
 use crate::gossip::GossipConfig;
-use crate::gossip::JoinError;
 use crate::gossip::Refusals;
 use crate::joiner::Joiner;
 use crate::ledger::Ledger;
@@ -41,6 +39,7 @@ use crate::metrics::Families;
 use crate::outlet::Outlet;
 use crate::secret;
 use crate::seeds::Seeds;
+use crate::unjoined::Unjoined;
 
 use joining::Finder;
 use joining::Joined;
@@ -81,7 +80,7 @@ pub(crate) struct ClusterTask {
     /// For attempts to tell.
     join_results: mpsc::Sender<Joined>,
     /// Why members could not be joined, as it was said last.
-    unjoined: BTreeMap<SocketAddr, JoinError>,
+    unjoined: Unjoined,
     /// Looks up seeds.
     seeds: Seeds,
     /// Addresses of the seeds, as they are found out.
@@ -196,7 +195,7 @@ impl ClusterTask {
             joiner: Joiner::new(advertised.address, rand::random()),
             joins,
             join_results,
-            unjoined: BTreeMap::new(),
+            unjoined: Unjoined::default(),
             seeds,
             lookups,
             lookup_results,
@@ -214,7 +213,10 @@ impl ClusterTask {
             refusals: Refusals::default(),
             tasks,
             senders: Arc::new(Semaphore::new(SENDERS)),
-            outlet: Outlet { metrics },
+            outlet: Outlet {
+                gauges: metrics.gauges(),
+                metrics,
+            },
             stop,
         })
     }
@@ -269,6 +271,7 @@ impl ClusterTask {
 
     /// Membership says something.
     async fn on_event(&mut self, event: gossip::Event) {
+        self.gossip.took(&event);
         let actions = match event {
             gossip::Event::Joined(id, address) => {
                 self.start.stirred = Instant::now();
@@ -330,7 +333,7 @@ impl ClusterTask {
         self.stirred = false;
         self.exchange.store(Arc::new(self.ledger.exchange()));
         let views = self.ledger.views(now());
-        self.outlet.metrics.show(&views);
+        self.outlet.gauges.show(&views);
         let members = views.into_iter().map(member);
         self.shared.members.store(Arc::new(members.collect()));
     }

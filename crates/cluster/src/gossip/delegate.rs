@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use crate::member::MemberId;
 use super::Event;
 use super::Refusals;
 use super::gate::Gate;
+use super::gate::MAX_MESSAGE;
 use super::queue::Queue;
 
 /// A member as memberlist has it.
@@ -64,7 +66,12 @@ pub(super) struct Counts {
     dropped: AtomicU64,
     /// Members that may not be.
     members: AtomicU64,
+    /// Octets of messages that wait to be taken.
+    waiting: AtomicUsize,
 }
+
+/// So many octets of messages may wait: two of the longest.
+pub(super) const MAX_WAITING: usize = 2 * MAX_MESSAGE;
 
 /// Why a member may not be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,19 +111,23 @@ impl Delegate {
     }
 
     /// Passes an event of membership on, as long as there is any room.
-    fn tell(&self, event: Event) {
-        if self.events.try_send(event).is_err() {
+    fn tell(&self, event: Event) -> bool {
+        let passed = self.events.try_send(event).is_ok();
+        if !passed {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        passed
     }
 
     /// Passes octets on, unless that would take the last room: what is lost of
     /// them is repaired sooner than a lost event of membership.
     fn pass(&self, event: Event) {
-        if self.events.capacity() <= self.events.max_capacity() / 8 {
+        let octets = event.octets();
+        let is_full = self.events.capacity() <= self.events.max_capacity() / 8;
+        if is_full || !self.counts.claim(octets) {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.tell(event);
+        } else if !self.tell(event) {
+            self.counts.release(octets);
         }
     }
 
@@ -258,6 +269,21 @@ impl NodeDelegate for Delegate {
 // === impl Counts ===
 
 impl Counts {
+    /// Makes room for so many octets, if there is some.
+    fn claim(&self, octets: usize) -> bool {
+        let fits = |all: usize| Some(all.saturating_add(octets)).filter(|all| *all <= MAX_WAITING);
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        self.waiting.fetch_update(set, fetch, fits).is_ok()
+    }
+
+    /// So many octets do not wait any more.
+    pub(super) fn release(&self, octets: usize) {
+        let less = |all: usize| Some(all.saturating_sub(octets));
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        // It never says no.
+        let _ = self.waiting.fetch_update(set, fetch, less);
+    }
+
     /// Adds what was counted here.
     pub(super) fn add_to(&self, refusals: &mut Refusals) {
         refusals.dropped += self.dropped.load(Ordering::Relaxed);
@@ -330,6 +356,28 @@ mod tests {
         let mut refusals = Refusals::default();
         delegate.counts.add_to(&mut refusals);
         assert_eq!(refusals.dropped, 100 - 14 + 1);
+    }
+
+    #[test]
+    fn no_more_octets_wait_than_two_of_the_longest_messages_have() {
+        let (delegate, mut events) = delegate(&[], 4_096);
+        let large = Bytes::from(vec![0; 20 << 20]);
+        for _ in 0..10 {
+            delegate.pass(Event::Message(large.clone()));
+        }
+        // There is room for a small one all the same.
+        delegate.pass(Event::Exchange(Bytes::from_static(b"x")));
+        let heard: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+        assert_eq!(heard.len(), 4);
+        let mut refusals = Refusals::default();
+        delegate.counts.add_to(&mut refusals);
+        assert_eq!(refusals.dropped, 7);
+        // What was taken makes room.
+        for event in &heard {
+            delegate.counts.release(event.octets());
+        }
+        delegate.pass(Event::Message(large));
+        assert!(events.try_recv().is_ok());
     }
 
     fn delegate(networks: &[&str], room: usize) -> (Delegate, mpsc::Receiver<Event>) {

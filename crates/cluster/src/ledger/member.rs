@@ -5,6 +5,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use super::set::RemoteSet;
+use crate::config::MAX_OCTETS;
 use crate::member::MemberId;
 use crate::wire::Stamp;
 
@@ -40,7 +41,29 @@ pub(super) struct Member {
     pub(super) refused_until: Option<Instant>,
     /// Its former instances, which it replaces once its set is complete.
     pub(super) formers: Vec<MemberId>,
+    /// What it may be sent.
+    pub(super) credit: Credit,
 }
+
+/// How many octets of sets a member may be sent because somebody asked in its
+/// name. Without a secret that may be anybody: a few octets of asking would
+/// else bring it as many sets as the link carries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Credit {
+    /// What is left.
+    octets: u64,
+    /// When that was reckoned.
+    at: Instant,
+}
+
+/// The most that a member can be sent at once: two of the largest sets.
+const MOST_CREDIT: u64 = 2 * (MAX_OCTETS as u64 + SET_COST);
+
+/// And so much is added every second.
+const CREDIT_PER_SECOND: u64 = 1 << 20;
+
+/// A connection costs as much as so many octets.
+const SET_COST: u64 = 4 << 10;
 
 /// Whether a member is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +114,10 @@ impl Member {
             want: None,
             refused_until: None,
             formers: Vec::new(),
+            credit: Credit {
+                octets: MOST_CREDIT,
+                at: now,
+            },
         }
     }
 
@@ -147,5 +174,25 @@ impl Member {
             Presence::Failed { .. } => "failed",
             Presence::Leaving(_) => "leaving",
         }
+    }
+}
+
+// === impl Credit ===
+
+impl Credit {
+    /// Takes what it costs to send a set of so many octets; false if there is
+    /// not enough left.
+    pub(super) fn take(&mut self, octets: usize, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.at).as_millis();
+        let earned = u64::try_from(passed)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(CREDIT_PER_SECOND)
+            / 1_000;
+        self.octets = self.octets.saturating_add(earned).min(MOST_CREDIT);
+        self.at = self.at.max(now);
+        let cost = SET_COST + octets as u64;
+        let left = self.octets.checked_sub(cost);
+        self.octets = left.unwrap_or(self.octets);
+        left.is_some()
     }
 }

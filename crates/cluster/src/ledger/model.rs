@@ -99,12 +99,23 @@ pub(crate) enum Notice {
         /// Why.
         why: &'static str,
     },
-    /// Our own records exceed what a member may have: so many are not shared.
-    TooMany(usize),
+    /// Our own records exceed what a member may have, or do so no longer.
+    TooMany {
+        /// So many are not shared,
+        unshared: usize,
+        /// so many are,
+        shared: usize,
+        /// and so many may be.
+        limit: usize,
+        /// One of the sources that are not shared.
+        source: Option<Arc<str>>,
+    },
     /// Counted only: a delta that came out of order.
     Gap,
     /// Counted only: a set was asked for.
     Pull,
+    /// Counted only: somebody asked for sets too often.
+    PullRefused,
     /// Counted only: a digest was sent.
     Digest,
     /// Another instance of this member was heard of, with a higher version

@@ -1,6 +1,7 @@
 //! The records of this member.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -94,6 +95,17 @@ impl OwnSet {
         self.waiting.values().map(|source| source.rows.len()).sum()
     }
 
+    /// One of the sources that there is no room for.
+    pub(super) fn first_waiting(&self) -> Option<Arc<str>> {
+        let first = self.waiting.values().next();
+        first.map(|source| Arc::clone(&source.origin))
+    }
+
+    /// How many records it may have.
+    pub(super) fn limit(&self) -> usize {
+        self.max_records
+    }
+
     /// Whether the first sync is over.
     pub(super) fn is_complete(&self) -> bool {
         self.complete
@@ -104,7 +116,8 @@ impl OwnSet {
         self.flush_at
     }
 
-    /// A source has these records from now on.
+    /// A source has these records from now on. What waits is not looked at: see
+    /// [`admit`](Self::admit).
     pub(super) fn put(&mut self, key: u64, source: Assertion, now: Instant) {
         if source.rows.is_empty() {
             self.waiting.remove(&key);
@@ -118,7 +131,6 @@ impl OwnSet {
                 self.waiting.insert(key, source);
             }
         }
-        self.admit(now);
     }
 
     /// The first sync is over.
@@ -133,15 +145,39 @@ impl OwnSet {
     pub(super) fn set_rules(&mut self, rules: &Rules, now: Instant) {
         self.max_records = rules.max_records.min(MAX_ROWS);
         self.max_weight = rules.max_octets;
-        while self.records > self.max_records || self.weight > self.max_weight {
-            let Some(key) = self.shared.keys().next_back().copied() else {
-                break;
-            };
+        let (mut records, mut weight) = (0, 0);
+        let mut beyond = Vec::new();
+        for (key, source) in &self.shared {
+            let (more, heavier) = (source.rows.len(), source.weight());
+            if records + more <= self.max_records && weight + heavier <= self.max_weight {
+                records += more;
+                weight += heavier;
+            } else {
+                beyond.push(*key);
+            }
+        }
+        for key in beyond {
             if let Some(source) = self.remove(key, now) {
                 self.waiting.insert(key, source);
             }
         }
         self.admit(now);
+    }
+
+    /// Takes what waits into the set, as far as there is room: one that is too
+    /// large alone does not keep out those behind it.
+    pub(super) fn admit(&mut self, now: Instant) {
+        let fits = |(key, source): &(&u64, &Assertion)| self.has_room(**key, source);
+        if self.records >= self.max_records || !self.waiting.iter().any(|entry| fits(&entry)) {
+            return;
+        }
+        for (key, source) in std::mem::take(&mut self.waiting) {
+            if self.has_room(key, &source) {
+                self.share(key, source, now);
+            } else {
+                self.waiting.insert(key, source);
+            }
+        }
     }
 
     /// Someone has a newer set of ours than we do: leaves its epoch behind.
@@ -194,17 +230,6 @@ impl OwnSet {
         };
         self.records - records + source.rows.len() <= self.max_records
             && self.weight - weight + source.weight() <= self.max_weight
-    }
-
-    /// Takes what waits into the set, as far as there is room.
-    fn admit(&mut self, now: Instant) {
-        while let Some((&key, source)) = self.waiting.first_key_value()
-            && self.has_room(key, source)
-        {
-            if let Some(source) = self.waiting.remove(&key) {
-                self.share(key, source, now);
-            }
-        }
     }
 
     /// Takes a source into the set.

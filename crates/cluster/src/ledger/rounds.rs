@@ -248,7 +248,7 @@ impl Ledger {
         match self.members.get(&pull.from) {
             Some(member) if member.is_online() => {
                 let address = member.address;
-                self.answer(&pull, address, actions);
+                self.answer(&pull, address, now, actions);
             }
             // It knows of us before we know of it.
             _ if !self.gone.contains(&pull.from) => {
@@ -274,13 +274,20 @@ impl Ledger {
             if pull.from != *from {
                 self.early_pulls.push_back((since, pull));
             } else if now.saturating_duration_since(since) <= EARLY {
-                self.answer(&pull, address, actions);
+                self.answer(&pull, address, now, actions);
             }
         }
     }
 
-    /// Sends a set to who asked for it, if we have it newer.
-    fn answer(&mut self, pull: &Pull, address: std::net::SocketAddr, actions: &mut Actions) {
+    /// Sends a set to who asked for it, if we have it newer and it was not sent
+    /// too much.
+    fn answer(
+        &mut self,
+        pull: &Pull,
+        address: std::net::SocketAddr,
+        now: Instant,
+        actions: &mut Actions,
+    ) {
         if self.said_bye {
             return;
         }
@@ -292,14 +299,20 @@ impl Ledger {
             let newer = member.filter(|member| member.set.stamp() > pull.have);
             newer.map(|member| member.set.snapshot(&pull.owner))
         };
-        if let Some(octets) = octets {
-            actions.sends.push(Send {
-                to: pull.from.clone(),
-                address,
-                reliable: true,
-                octets,
-            });
+        let (Some(octets), Some(asker)) = (octets, self.members.get_mut(&pull.from)) else {
+            return;
+        };
+        if !asker.credit.take(octets.len(), now) {
+            // Whoever asked in earnest asks again.
+            actions.notices.push(Notice::PullRefused);
+            return;
         }
+        actions.sends.push(Send {
+            to: pull.from.clone(),
+            address,
+            reliable: true,
+            octets,
+        });
     }
 }
 

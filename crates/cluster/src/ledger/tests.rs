@@ -14,6 +14,7 @@ use crate::wire::Snapshot;
 use crate::wire::Stamp;
 
 mod fuzz;
+mod large;
 mod membership;
 mod repair;
 mod sharing;

@@ -23,9 +23,6 @@ pub(super) struct Joined {
     pub(super) failure: Option<JoinError>,
 }
 
-/// So many members that cannot be joined are spoken of.
-const MAX_UNJOINED: usize = 64;
-
 /// Finds members on the network.
 pub(super) struct Finder {
     /// This member.
@@ -64,7 +61,9 @@ impl ClusterTask {
 
     /// An attempt to join is over.
     pub(super) fn on_join(&mut self, joined: &Joined) {
-        self.outlet.metrics.tried_to_join(joined.failure.is_none());
+        let led = joined.failure.is_none();
+        self.outlet.metrics.tried_to_join(led);
+        self.joiner.tried(joined.address, led, now());
         self.tell_failure(joined);
         self.start.stirred = Instant::now();
         if let Some(waiting) = &mut self.start.waiting {
@@ -75,21 +74,17 @@ impl ClusterTask {
     /// Says why a member could not be joined, once.
     pub(super) fn tell_failure(&mut self, joined: &Joined) {
         let Joined { address, failure } = joined;
-        let Some(error) = failure else {
-            self.unjoined.remove(address);
+        if !self.unjoined.note(*address, failure.as_ref()) {
             return;
-        };
-        let is_new = self.unjoined.get(address) != Some(error);
-        if is_new && self.unjoined.len() < MAX_UNJOINED {
-            self.unjoined.insert(*address, error.clone());
-            match error {
-                JoinError::Foreign(_) => {
-                    tracing::warn!(plugin = "docker-cluster", %address, %error, "cannot join");
-                }
-                JoinError::Unreached(_) => {
-                    tracing::info!(plugin = "docker-cluster", %address, %error, "cannot join yet");
-                }
+        }
+        match failure {
+            Some(error @ JoinError::Foreign(_)) => {
+                tracing::warn!(plugin = "docker-cluster", %address, %error, "cannot join");
             }
+            Some(error @ JoinError::Unreached(_)) => {
+                tracing::info!(plugin = "docker-cluster", %address, %error, "cannot join yet");
+            }
+            None => {}
         }
     }
 
@@ -143,6 +138,7 @@ impl ClusterTask {
     pub(super) async fn join(&mut self) {
         let online = self.gossip.online().await;
         let addresses = self.joiner.round(&online, now());
+        self.unjoined.retain(|address| self.joiner.knows(address));
         *self.start.waiting.get_or_insert(0) += addresses.len();
         for address in addresses {
             let (gossip, result) = (Arc::clone(&self.gossip), self.join_results.clone());

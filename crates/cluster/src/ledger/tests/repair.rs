@@ -260,3 +260,63 @@ fn a_delta_longer_than_any_member_sends_is_not_held() {
     let actions = bench.receive(&delta(&a, 100, longer));
     assert!(matches!(actions.notices[..], [Notice::BadMessage(_)]));
 }
+
+#[test]
+fn what_is_asked_for_in_the_name_of_a_member_is_sent_within_bounds() {
+    let mut bench = Bench::new();
+    let a = bench.with_a();
+    let sources = (0..200).map(|key| LocalChange {
+        rows: (0..100)
+            .map(|n| row(&format!("n{n}.s{key}.lan"), 1))
+            .collect(),
+        ..local(key)
+    });
+    bench.local(sources.collect());
+    let pull = Message::Pull(Pull {
+        from: a,
+        owner: id("me", 1),
+        have: Stamp {
+            epoch: 0,
+            version: 0,
+        },
+    });
+    let ask = |bench: &mut Bench, times: usize| {
+        let (mut octets, mut refused) = (0, 0);
+        for _ in 0..times {
+            let actions = bench.receive(&pull);
+            octets += actions
+                .sends
+                .iter()
+                .map(|send| send.octets.len())
+                .sum::<usize>();
+            refused += actions
+                .notices
+                .iter()
+                .filter(|notice| **notice == Notice::PullRefused)
+                .count();
+        }
+        (octets, refused)
+    };
+    let (octets, refused) = ask(&mut bench, 10_000);
+    assert!(octets > 8 << 20 && octets <= 17 << 20, "{octets}");
+    assert!(refused > 9_000, "{refused}");
+    assert_eq!(ask(&mut bench, 100).0, 0);
+    // Whoever asks in earnest is answered again soon.
+    bench.pass(2_000);
+    let (octets, _) = ask(&mut bench, 1);
+    assert!(octets > 0);
+    let (octets, _) = ask(&mut bench, 1_000);
+    assert!(octets <= 2 << 20, "{octets}");
+    // Another member is not held up by that.
+    let b = id("b", 1);
+    bench.joined(&b, 3);
+    let pull = Message::Pull(Pull {
+        from: b,
+        owner: id("me", 1),
+        have: Stamp {
+            epoch: 0,
+            version: 0,
+        },
+    });
+    assert_eq!(bench.receive(&pull).sends.len(), 1);
+}

@@ -94,15 +94,59 @@ fn what_goes_beyond_the_rules_waits_for_room() {
     let mut bench = Bench::with(rules.clone());
     let records = |bench: &Bench| bench.ledger.views(bench.now)[0].records;
     let actions = bench.local(vec![local(1), local(2), local(3), local(4)]);
-    assert!(actions.notices.contains(&Notice::TooMany(2)));
+    assert_eq!(told(&actions), [(2, 2, 2)]);
     assert_eq!(records(&bench), 2);
     let actions = bench.local(vec![gone(1)]);
-    assert!(actions.notices.contains(&Notice::TooMany(1)));
+    assert_eq!(told(&actions), [(1, 2, 2)]);
     assert_eq!(records(&bench), 2);
-    bench.act(|ledger, now| ledger.set_rules(Rules::default(), now));
+    let actions = bench.act(|ledger, now| ledger.set_rules(Rules::default(), now));
+    assert_eq!(told(&actions), [(0, 3, 65_536)]);
     assert_eq!(records(&bench), 3);
-    bench.act(|ledger, now| ledger.set_rules(rules, now));
+    let actions = bench.act(|ledger, now| ledger.set_rules(rules, now));
+    assert_eq!(told(&actions), [(1, 2, 2)]);
     assert_eq!(records(&bench), 2);
+}
+
+#[test]
+fn a_source_that_is_too_large_alone_is_told_of_and_keeps_no_other_out() {
+    let mut bench = Bench::new();
+    let mut large = local(1);
+    large.origin = "the large one".into();
+    large.rows = vec![row("a", 1); 10];
+    let actions = bench.local(vec![large, local(2), local(3)]);
+    assert_eq!(told(&actions), []);
+    let rules = |max_records| Rules {
+        max_records,
+        ..Rules::default()
+    };
+    let actions = bench.act(|ledger, now| ledger.set_rules(rules(5), now));
+    assert_eq!(told(&actions), [(10, 2, 5)]);
+    let named = actions.notices.iter().any(|notice| {
+        matches!(notice, Notice::TooMany { source: Some(source), .. } if **source == *"the large one")
+    });
+    assert!(named, "{:?}", actions.notices);
+    bench.pass(100);
+    // What goes on fitting is not withdrawn for a moment.
+    let actions = bench.act(|ledger, now| ledger.set_rules(rules(4), now));
+    assert_eq!(told(&actions), [(10, 2, 4)]);
+    assert!(actions.gossip.is_empty());
+    // Another one that is smaller is shared, and none of it is told again.
+    assert_eq!(told(&bench.local(vec![local(4)])), []);
+    assert_eq!(bench.ledger.views(bench.now)[0].records, 3);
+}
+
+/// How many records are not shared, are, and may be, if that was told.
+fn told(actions: &Actions) -> Vec<(usize, usize, usize)> {
+    let told = |notice: &Notice| match notice {
+        Notice::TooMany {
+            unshared,
+            shared,
+            limit,
+            ..
+        } => Some((*unshared, *shared, *limit)),
+        _ => None,
+    };
+    actions.notices.iter().filter_map(told).collect()
 }
 
 #[test]

@@ -105,16 +105,33 @@ impl ClusterSeed {
             });
         }
         let (host, port) = match split_host_port(text) {
-            Ok((host, port)) => (host, Some(port.parse().ok().filter(|port| *port > 0)?)),
+            Ok((host, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => {
+                (host, Some(port.parse().ok().filter(|port| *port > 0)?))
+            }
+            Ok(_) => return None,
             Err(_) => (text, None),
         };
-        let is_host = !host.is_empty() && !host.contains(['/', '[', ']', '@']);
-        let is_host = is_host && (!host.contains(':') || host.parse::<IpAddr>().is_ok());
+        let is_host = host.parse::<IpAddr>().is_ok() || is_host_name(host);
         is_host.then(|| Self {
             host: host.to_owned(),
             port,
         })
     }
+}
+
+/// Whether a text may be the name of a host (RFC 1123 section 2.1), or one with
+/// underscores, as container names have them. One that ends in a number is a
+/// mistyped address.
+fn is_host_name(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let is_inner = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
+    let is_label = |label: &str| {
+        let hyphen = label.starts_with('-') || label.ends_with('-');
+        (1..=63).contains(&label.len()) && !hyphen && label.bytes().all(is_inner)
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    let is_number = !last.is_empty() && last.bytes().all(|octet| octet.is_ascii_digit());
+    text.len() <= 253 && !is_number && text.split('.').all(is_label)
 }
 
 /// Reads a `cluster_…` property, or refuses one that nobody knows.

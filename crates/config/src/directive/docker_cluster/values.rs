@@ -35,7 +35,7 @@ pub(super) fn discovery_port(text: &str) -> Result<u16, String> {
     Ok(if port == 0 { DISCOVERY_PORT } else { port })
 }
 
-/// The members of a list.
+/// The members of a list; empty parts count for nothing.
 pub(super) fn seeds(text: &str) -> Result<Vec<ClusterSeed>, String> {
     list(text)
         .map(|seed| ClusterSeed::parse(seed).ok_or_else(|| format!("{seed} (host:port)")))
@@ -194,7 +194,7 @@ mod tests {
             port,
         };
         assert_eq!(
-            seeds("192.0.2.1:7946, node2:1,, node3 ,[2001:db8::1]:7,2001:db8::2 node4"),
+            seeds("192.0.2.1:7946, node2:1, node3 ,[2001:db8::1]:7,2001:db8::2 node4,"),
             Ok(vec![
                 seed("192.0.2.1", Some(7946)),
                 seed("node2", Some(1)),
@@ -211,8 +211,37 @@ mod tests {
             "tcp://node:1",
             "a:b:c",
             ":1",
+            "node:",
+            "node:+1",
+            "node:-1",
+            "node:1.5",
+            "node:0x1",
+            "node:7946:7946",
+            "http://node",
+            "node/24",
+            "192.0.2.0/24",
+            "192.0.2.300",
+            "192.0.2",
+            "192.0.2.1.1:7946",
+            "[2001:db8::1",
+            "2001:db8::1]:1",
+            "2001:db8::g",
+            "user@node",
+            "node..lan",
+            ".lan",
+            "*.lan",
+            "-node",
+            "node-",
+            "\"node\"",
+            "n\u{f6}de",
+            "{$SEEDS}",
         ] {
-            assert_eq!(seeds(bad), Err(format!("{bad} (host:port)")));
+            assert_eq!(seeds(bad), Err(format!("{bad} (host:port)")), "{bad}");
+        }
+        let long = format!("{}.lan", "x".repeat(64));
+        assert_eq!(seeds(&long), Err(format!("{long} (host:port)")));
+        for good in ["a,", ",b", "tasks.joyride", "node_1.lan.", "7946.lan:1"] {
+            assert_eq!(seeds(good).map(|seeds| seeds.len()), Ok(1), "{good}");
         }
     }
 
