@@ -2,6 +2,7 @@
 //! run by the compose files that people have.
 
 mod build;
+mod cluster;
 mod joyride;
 mod limit;
 mod project;

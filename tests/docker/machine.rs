@@ -147,6 +147,14 @@ impl Site {
         }))
     }
 
+    /// Does something on the client.
+    pub(super) fn enter<T: Send>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        self.client.enter(work)
+    }
+
     /// Runs dig on the client.
     pub(super) fn dig(&self, arguments: &[impl AsRef<OsStr> + Sync]) -> anyhow::Result<Output> {
         dig(&self.client, arguments)

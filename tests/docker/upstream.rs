@@ -30,11 +30,19 @@ pub(super) struct Upstream {
 impl Upstream {
     /// Starts it.
     pub(super) fn start() -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
+        let runtime = runtime()?;
         let server = runtime.block_on(FakeUpstream::start(|query| reply(query).send()))?;
+        Ok(Self {
+            server,
+            _runtime: runtime,
+        })
+    }
+
+    /// Starts it at an address of the network that the thread is in.
+    pub(super) fn start_at(addr: SocketAddr) -> anyhow::Result<Self> {
+        let runtime = runtime()?;
+        let server = FakeUpstream::start_at(addr, |query| reply(query).send());
+        let server = runtime.block_on(server)?;
         Ok(Self {
             server,
             _runtime: runtime,
@@ -50,6 +58,15 @@ impl Upstream {
     pub(super) fn count(&self) -> usize {
         self.server.count_without_probes()
     }
+}
+
+/// What an upstream runs on.
+fn runtime() -> anyhow::Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    Ok(runtime)
 }
 
 /// What it says to a query.
