@@ -1,10 +1,13 @@
 //! Many names that are asked for once, many connections, large answers: what
 //! the server takes of the memory stays bounded, and popular names stay kept.
 
+use std::io::Read as _;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::TcpStream;
 use std::net::UdpSocket;
+use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
@@ -46,24 +49,19 @@ const CONNECTIONS: usize = 257;
 /// Answers of 60,000 octets.
 const LARGE: u32 = 100;
 
+/// Addresses of clients that ask for large answers, and connections from each.
+const BURST_CLIENTS: RangeInclusive<u8> = 21..=22;
+const BURST_CONNECTIONS: usize = 150;
+
 /// Octets that the process may take in all, in KiB: 50 MB.
 const RESIDENT_KIB: u64 = 50_000_000 / 1024;
 
+/// Most that it may have taken at any time, in a build that is not optimized.
+const PEAK_KIB: u64 = 64_000_000 / 1024;
+
 #[test]
 fn a_flood_of_names_leaves_memory_bounded_and_popular_names_kept() -> anyhow::Result<()> {
-    let upstream = Upstream::start(|query| match query.qtype {
-        Rtype::TXT if query.tcp => (0..234)
-            .fold(Reply::to(query), |reply, _| {
-                reply.answer(Rtype::TXT, 3600, &[255; 256])
-            })
-            .send(),
-        Rtype::TXT => Reply::to(query).truncated().send(),
-        _ => Reply::to(query).a([192, 0, 2, 1], 3600).send(),
-    })?;
-    let server = Server::start(&format!(
-        ".:PORT {{\n forward . {} {{\n prefer_udp\n }}\n cache\n}}\n",
-        upstream.addr()
-    ))?;
+    let (upstream, server) = start()?;
     let popular = |number: u32| format!("p{}.popular.test", number % POPULAR);
     for number in 0..2 * POPULAR {
         let response = server.udp().query(&popular(number), RecordType::A)?;
@@ -112,6 +110,75 @@ fn a_flood_of_names_leaves_memory_bounded_and_popular_names_kept() -> anyhow::Re
         .count();
     ensure!(asked < 2 * usize::try_from(POPULAR)?, "{asked} times asked");
     ensure!(asked >= usize::try_from(POPULAR)?, "{asked} times asked");
+    Ok(())
+}
+
+#[test]
+fn large_answers_at_once_leave_memory_bounded_and_are_all_answered() -> anyhow::Result<()> {
+    let (_upstream, server) = start()?;
+    let mut connections = burst_connections(server.addr())?;
+    for (number, connection) in connections.iter_mut().enumerate() {
+        ask_large(connection, &format!("n{number}.burst.test"))?;
+    }
+    for connection in &mut connections {
+        read_large(connection)?;
+    }
+    // The cache has it, so that all are answered in one moment.
+    for connection in &mut connections {
+        ask_large(connection, "n0.burst.test")?;
+    }
+    for connection in &mut connections {
+        read_large(connection)?;
+    }
+    let peak = server.process().peak_kib()?;
+    eprintln!("{} answers at once: {peak} KiB at most", connections.len());
+    ensure!(peak < PEAK_KIB, "{peak} KiB at most");
+    Ok(())
+}
+
+/// A server with a cache, and an upstream that has an address and a large TXT
+/// RRset for every name.
+fn start() -> anyhow::Result<(Upstream, Server)> {
+    let upstream = Upstream::start(|query| match query.qtype {
+        Rtype::TXT if query.tcp => (0..234)
+            .fold(Reply::to(query), |reply, _| {
+                reply.answer(Rtype::TXT, 3600, &[255; 256])
+            })
+            .send(),
+        Rtype::TXT => Reply::to(query).truncated().send(),
+        _ => Reply::to(query).a([192, 0, 2, 1], 3600).send(),
+    })?;
+    let server = Server::start(&format!(
+        ".:PORT {{\n forward . {} {{\n prefer_udp\n }}\n cache\n}}\n",
+        upstream.addr()
+    ))?;
+    Ok((upstream, server))
+}
+
+/// Connections of several clients.
+fn burst_connections(server: SocketAddr) -> anyhow::Result<Vec<TcpStream>> {
+    BURST_CLIENTS
+        .flat_map(|client| (0..BURST_CONNECTIONS).map(move |_| client))
+        .map(|client| connection(client, server))
+        .collect()
+}
+
+/// Asks for a large answer.
+fn ask_large(connection: &mut TcpStream, name: &str) -> anyhow::Result<()> {
+    let query = Query::new(name, RecordType::TXT).encode()?;
+    let framed = [&u16::try_from(query.len())?.to_be_bytes(), &query[..]].concat();
+    connection.write_all(&framed)?;
+    Ok(())
+}
+
+/// Reads a large answer.
+fn read_large(connection: &mut TcpStream) -> anyhow::Result<()> {
+    connection.set_read_timeout(Some(PATIENCE))?;
+    let mut length = [0; 2];
+    connection.read_exact(&mut length)?;
+    let mut response = vec![0; usize::from(u16::from_be_bytes(length))];
+    connection.read_exact(&mut response)?;
+    ensure!(response.len() > 60_000, "{} octets", response.len());
     Ok(())
 }
 

@@ -9,25 +9,36 @@
 //! nothing to do for a while, and when nobody holds the line any more. How
 //! long that while may be, an upstream can say (RFC 7828): a line ends before
 //! its time is up, so that no query meets a connection that closes.
+//!
+//! An upstream may send a thousand large responses at once, faster than those
+//! who asked pass them on. All lines together read no more of them than there
+//! is room for; the rest waits with the upstream (RFC 7766 §6.2.1.1 leaves
+//! that to TCP).
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use tokio::io::AsyncBufRead;
+use tokio::io::AsyncBufReadExt as _;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt as _;
 use tokio::io::BufReader;
 use tokio::sync::Notify;
+use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio::time::timeout;
 
 use crate::dial::Dialed;
 use crate::error::Cause;
@@ -50,6 +61,23 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// How often a line that is to end looks whether its last response came.
 const RECHECK: Duration = Duration::from_millis(100);
 
+/// Octets of a response from which on it needs room before it is read.
+const LARGE: usize = 4096;
+
+/// Octets of large responses that were read from any line, and not yet taken
+/// by those who asked.
+const ROOM: usize = 4 << 20;
+
+/// How long a large response holds its room while it is being read. One that
+/// takes longer is read without, so that an upstream which stops in the midst
+/// of responses does not keep others from theirs.
+const STALLED: Duration = Duration::from_secs(1);
+
+/// The room there is for large responses. It is of the process, as the memory
+/// is. It is held for a bounded time: until the response was read, and then
+/// until whoever asked has a turn, or has gone.
+static LARGE_RESPONSES: Semaphore = Semaphore::const_new(ROOM);
+
 /// Octets that are gathered for one write.
 const GATHER: usize = 16 * 1024;
 
@@ -67,7 +95,16 @@ pub(crate) struct Line {
 }
 
 /// What a query hears: a message, or that there will be none.
-type Heard = Result<Vec<u8>, Fault>;
+type Heard = Result<Message, Fault>;
+
+/// A message that was read.
+#[derive(Debug)]
+struct Message {
+    /// What was read.
+    octets: Vec<u8>,
+    /// The room it takes until it is taken, if it is large.
+    room: Option<SemaphorePermit<'static>>,
+}
 
 /// What goes on on a line.
 #[derive(Debug)]
@@ -172,7 +209,11 @@ impl Line {
             .try_send(frame(place.id))
             .map_err(|_| Fault::new(Step::Write, Cause::Closed))?;
         match response.await {
-            Ok(result) => result.map(|message| (place.id, message)),
+            Ok(result) => result.map(|Message { octets, room }| {
+                // From here on it is passed on without a pause.
+                drop(room);
+                (place.id, octets)
+            }),
             Err(_) => Err(Fault::new(Step::Read, Cause::Closed)),
         }
     }
@@ -254,8 +295,9 @@ impl Line {
 impl State {
     /// Hands a message to the query that has its id. One that nobody waits
     /// for any more is a sign of life all the same.
-    fn hand_out(&mut self, message: Vec<u8>, now: Instant) {
+    fn hand_out(&mut self, message: Message, now: Instant) {
         let id = message
+            .octets
             .first_chunk::<2>()
             .map(|octets| u16::from_be_bytes(*octets));
         let waiter = id.and_then(|id| self.waiting.remove(&id));
@@ -313,7 +355,7 @@ async fn drive(
     frames: mpsc::Receiver<Vec<u8>>,
     changed: Arc<Notify>,
 ) {
-    let dialed = match tokio::time::timeout(DIAL_TIMEOUT, dial).await {
+    let dialed = match timeout(DIAL_TIMEOUT, dial).await {
         Ok(Ok(dialed)) => dialed,
         Ok(Err(fault)) => return lock(&state).close(&fault),
         Err(_) => return lock(&state).close(&Fault::new(Step::Dial, Cause::Timeout)),
@@ -332,7 +374,7 @@ async fn drive(
 async fn read(reader: impl AsyncRead + Unpin, state: &Mutex<State>) -> Fault {
     let mut reader = BufReader::new(reader);
     loop {
-        match message(&mut reader).await {
+        match message(&mut reader, &LARGE_RESPONSES).await {
             Ok(message) => lock(state).hand_out(message, Instant::now()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Fault::new(Step::Read, Cause::Closed);
@@ -342,12 +384,35 @@ async fn read(reader: impl AsyncRead + Unpin, state: &Mutex<State>) -> Fault {
     }
 }
 
-/// Reads one message behind its length (RFC 1035 §4.2.2).
-async fn message(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+/// Reads one message behind its length (RFC 1035 §4.2.2), a large one once
+/// there is room.
+async fn message(
+    reader: &mut (impl AsyncBufRead + Unpin),
+    room: &'static Semaphore,
+) -> io::Result<Message> {
     let length = reader.read_u16().await?;
-    let mut message = vec![0; usize::from(length)];
-    reader.read_exact(&mut message).await?;
-    Ok(message)
+    let mut octets = Vec::new();
+    if usize::from(length) < LARGE {
+        octets.resize(usize::from(length), 0);
+        reader.read_exact(&mut octets).await?;
+        return Ok(Message { octets, room: None });
+    }
+    // What is announced and does not come takes no room from others.
+    reader.fill_buf().await?;
+    let permit = room.acquire_many(u32::from(length)).await;
+    let mut room = Some(permit.expect("it is never closed"));
+    octets.resize(usize::from(length), 0);
+    {
+        let mut reading = pin!(reader.read_exact(&mut octets));
+        match timeout(STALLED, &mut reading).await {
+            Ok(result) => result?,
+            Err(_) => {
+                room = None;
+                reading.await?
+            }
+        };
+    }
+    Ok(Message { octets, room })
 }
 
 /// Writes frames until the connection ends or nobody is left to ask.
@@ -407,8 +472,8 @@ mod tests {
             line.ask(|id| frame(id, b'b')),
         );
         let serve = async {
-            let first = message(&mut peer).await.unwrap();
-            let second = message(&mut peer).await.unwrap();
+            let first = next(&mut peer).await;
+            let second = next(&mut peer).await;
             for message in [second, first] {
                 peer.write_u16(3).await.unwrap();
                 peer.write_all(&message).await.unwrap();
@@ -440,7 +505,7 @@ mod tests {
     async fn a_line_that_falls_silent_is_not_used_again() {
         let (line, _peer) = open(Duration::from_secs(10)).await;
         let asked = line.ask(|id| frame(id, b'a'));
-        tokio::time::timeout(Duration::from_millis(300), asked)
+        timeout(Duration::from_millis(300), asked)
             .await
             .unwrap_err();
         let standing = line.standing(Instant::now());
@@ -485,7 +550,7 @@ mod tests {
         let (line, mut peer) = open(Duration::from_secs(10)).await;
         let ask = line.ask(|id| frame(id, b'a'));
         let serve = async {
-            let query = message(&mut peer).await.unwrap();
+            let query = next(&mut peer).await;
             line.keep_alive(Some(0));
             assert!(!line.standing(Instant::now()).usable);
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -505,6 +570,87 @@ mod tests {
         drop(line);
         driver.await;
         assert_eq!(peer.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_messages_are_read_once_there_is_room() {
+        let room: &'static Semaphore = Box::leak(Box::new(Semaphore::new(9_000)));
+        let wait = Duration::from_millis(100);
+        let (mut near, far) = tokio::io::duplex(64 * 1024);
+        let mut far = BufReader::new(far);
+        for length in [5_000, 5_000, 100, 5_000] {
+            near.write_u16(length).await.unwrap();
+            near.write_all(&vec![7; usize::from(length)]).await.unwrap();
+        }
+        let first = message(&mut far, room).await.unwrap();
+        assert_eq!(room.available_permits(), 4_000);
+        let second = {
+            let mut second = pin!(message(&mut far, room));
+            timeout(wait, &mut second).await.unwrap_err();
+            drop(first);
+            timeout(wait, second).await.unwrap().unwrap()
+        };
+        assert_eq!(second.octets, [7; 5_000]);
+        assert_eq!(room.available_permits(), 4_000);
+        // A small one needs none.
+        let small = timeout(wait, message(&mut far, room)).await.unwrap();
+        assert!(small.unwrap().room.is_none());
+        drop(second);
+        assert_eq!(room.available_permits(), 9_000);
+        assert_eq!(message(&mut far, room).await.unwrap().octets, [7; 5_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_message_that_stalls_keeps_no_room() {
+        let room: &'static Semaphore = Box::leak(Box::new(Semaphore::new(9_000)));
+        let (mut near, far) = tokio::io::duplex(64 * 1024);
+        let mut far = BufReader::new(far);
+        let mut reading = pin!(message(&mut far, room));
+        near.write_u16(5_000).await.unwrap();
+        timeout(STALLED / 2, &mut reading).await.unwrap_err();
+        assert_eq!(room.available_permits(), 9_000, "nothing came yet");
+        near.write_all(&[7; 4_000]).await.unwrap();
+        timeout(STALLED / 2, &mut reading).await.unwrap_err();
+        assert_eq!(room.available_permits(), 4_000);
+        timeout(STALLED, &mut reading).await.unwrap_err();
+        assert_eq!(room.available_permits(), 9_000);
+        near.write_all(&[7; 1_000]).await.unwrap();
+        assert_eq!(reading.await.unwrap().octets, [7; 5_000]);
+    }
+
+    #[tokio::test]
+    async fn a_response_that_was_taken_or_given_up_leaves_its_room() {
+        let (line, mut peer) = open(Duration::from_secs(10)).await;
+        let large = |id: u16| [&id.to_be_bytes()[..], &[0; 59_998]].concat();
+        // More than there is room for, if any of it were kept.
+        for turn in 0..2 * ROOM / 60_000 {
+            let ask = line.ask(|id| frame(id, b'a'));
+            let serve = async {
+                let query = next(&mut peer).await;
+                peer.write_u16(60_000).await.unwrap();
+                let id = u16::from_be_bytes([query[0], query[1]]);
+                // Every other one has an id that nobody waits for.
+                let other = id.wrapping_add(1);
+                if turn % 2 == 0 {
+                    peer.write_all(&large(other)).await.unwrap();
+                    peer.write_u16(60_000).await.unwrap();
+                }
+                peer.write_all(&large(id)).await.unwrap();
+            };
+            let patience = Duration::from_secs(30);
+            let (answer, ()) = timeout(patience, async { tokio::join!(ask, serve) })
+                .await
+                .unwrap();
+            assert_eq!(answer.unwrap().1.len(), 60_000);
+        }
+    }
+
+    /// The next message at the other end.
+    async fn next(peer: &mut DuplexStream) -> Vec<u8> {
+        let length = peer.read_u16().await.unwrap();
+        let mut message = vec![0; usize::from(length)];
+        peer.read_exact(&mut message).await.unwrap();
+        message
     }
 
     /// A line to a peer in memory.

@@ -22,7 +22,7 @@ pub struct Limits {
     pub pipelined: usize,
     /// Octets of responses that TCP clients have not taken yet, over all
     /// connections. One more closes the connection for which most wait.
-    /// Default 32 MiB, less where little memory is to be had.
+    /// Default 8 MiB, less where little memory is to be had.
     pub unsent: usize,
     /// How long a TCP connection may be silent between messages (RFC 7766
     /// §6.2.3). Default 10 s.
@@ -48,7 +48,7 @@ impl Default for Limits {
             connections: 1024,
             connections_per_client: 256,
             pipelined: 128,
-            unsent: 32 << 20,
+            unsent: 8 << 20,
             idle: Duration::from_secs(10),
             read: Duration::from_secs(3),
             write: Duration::from_secs(5),

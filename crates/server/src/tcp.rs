@@ -40,6 +40,10 @@ use crate::udp::now;
 /// descriptors or memory; at once it would refuse again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Octets of responses of one connection from which on its next query waits for
+/// a turn of the writer.
+const AHEAD: usize = 16 * 1024;
+
 /// Accepts the connections of one listener.
 pub(crate) struct Acceptor {
     /// Which block answers.
@@ -326,8 +330,11 @@ impl Connection {
         let mut reading = std::pin::pin!(reading);
         let mut writing = std::pin::pin!(writing);
         tokio::select! {
-            () = &mut writing => return,
+            // What was answered at once is written in the same turn: were it
+            // left for the next, those of a thousand connections would wait.
+            biased;
             () = &mut reading => {}
+            () = &mut writing => return,
         }
         // One that was closed to make room makes it at once, or many that are
         // slow to take their responses would hold more than there is.
@@ -373,6 +380,10 @@ impl Connection {
             let now = now();
             self.acceptor.connections.touch(self.number, now);
             self.answer(&message, now, &outlet, permit);
+            if self.unsent.load(Ordering::Relaxed) > AHEAD {
+                // Let it be written before there is more.
+                tokio::task::yield_now().await;
+            }
         }
     }
 

@@ -233,11 +233,25 @@ impl Process {
     ///
     /// If the process is gone.
     pub fn resident_kib(&self) -> anyhow::Result<u64> {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most memory that was resident since it was started, in KiB.
+    ///
+    /// # Errors
+    ///
+    /// If the process is gone.
+    pub fn peak_kib(&self) -> anyhow::Result<u64> {
+        self.status_kib("VmHWM:")
+    }
+
+    /// A figure of `/proc/PID/status`.
+    fn status_kib(&self, field: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status
             .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .context("no VmRSS")?;
+            .find(|line| line.starts_with(field))
+            .with_context(|| format!("no {field}"))?;
         let figure = line.split_whitespace().nth(1).context("no figure")?;
         figure.parse().context("not a number")
     }
