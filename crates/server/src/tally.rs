@@ -40,7 +40,13 @@ struct Tally {
     requests: [[u64; TYPES]; 2],
     /// Responses that are like one another: their code, directive and number.
     responses: Option<(Rcode, &'static str, u64)>,
+    /// Batches since the last with a query.
+    idle: u32,
 }
+
+/// Batches without a query after which a block is let go of: it may be of a
+/// configuration that is no more.
+const IDLE: u32 = 1024;
 
 /// What is counted of a query.
 #[derive(Clone, Copy, Debug)]
@@ -80,15 +86,10 @@ impl Tallies {
 
     /// Hands all counts over. Each query of the batch took `duration`.
     pub(crate) fn flush(&mut self, duration: Duration) {
-        let mut is_any_gone = false;
-        for tally in &mut self.0 {
+        self.0.retain_mut(|tally| {
             tally.flush(duration);
-            is_any_gone |= Arc::strong_count(&tally.metrics) == 1;
-        }
-        if is_any_gone {
-            // Blocks of a configuration that is no more.
-            self.0.retain(|tally| Arc::strong_count(&tally.metrics) > 1);
-        }
+            tally.idle < IDLE
+        });
     }
 
     /// Whether there is something to hand over.
@@ -128,6 +129,7 @@ impl Tally {
             dnssec_ok: 0,
             requests: [[0; TYPES]; 2],
             responses: None,
+            idle: 0,
             metrics,
         }
     }
@@ -165,8 +167,10 @@ impl Tally {
     /// Hands the counts over.
     fn flush(&mut self, duration: Duration) {
         if self.queries == 0 {
+            self.idle += 1;
             return;
         }
+        self.idle = 0;
         let seconds = duration.as_secs_f64();
         for _ in 0..self.queries {
             self.duration.observe(seconds);
@@ -261,18 +265,29 @@ mod tests {
     #[test]
     fn blocks_that_are_gone_are_let_go_of() {
         let families = Families::register(&Registry::new()).unwrap();
-        let metrics = families.block("dns://:54", ".");
+        let metrics = ["dns://:54", "dns://:55"].map(|server| families.block(server, "."));
         let message = query("a.test", Rtype::A);
         let read = Query::read(&message).unwrap();
         let received = received(&message, Transport::Udp);
         let event = handle::event(&read, &received, "", Some(Rcode::NOERROR), &[], None);
-        let mut tallies = Tallies::default();
-        tallies.observe(&metrics, Count::of(&event));
-        tallies.flush(Duration::ZERO);
-        assert_eq!(Arc::strong_count(&metrics), 2);
-        let weak = Arc::downgrade(&metrics);
-        drop(metrics);
-        tallies.flush(Duration::ZERO);
+        // Each worker holds them, so that none is the last to do so.
+        let mut workers = [Tallies::default(), Tallies::default()];
+        for tallies in &mut workers {
+            for metrics in &metrics {
+                tallies.observe(metrics, Count::of(&event));
+            }
+            tallies.flush(Duration::ZERO);
+        }
+        let [gone, kept] = metrics;
+        let weak = Arc::downgrade(&gone);
+        drop(gone);
+        for tallies in &mut workers {
+            for _ in 0..IDLE {
+                tallies.observe(&kept, Count::of(&event));
+                tallies.flush(Duration::ZERO);
+            }
+        }
         assert!(weak.upgrade().is_none());
+        assert_eq!(Arc::strong_count(&kept), 3);
     }
 }

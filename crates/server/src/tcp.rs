@@ -336,16 +336,22 @@ impl Connection {
             () = &mut reading => {}
             () = &mut writing => return,
         }
-        // One that was closed to make room makes it at once, or many that are
+        // One that is closed to make room makes it at once, or many that are
         // slow to take their responses would hold more than there is.
-        if !self.was_evicted() {
-            drop(timeout(limits.finish, writing).await);
+        tokio::select! {
+            biased;
+            () = self.evicted() => {}
+            _ = timeout(limits.finish, writing) => {}
         }
     }
 
-    /// Whether the connection was closed, and not with its listener.
-    fn was_evicted(&self) -> bool {
-        self.close.is_cancelled() && !self.acceptor.stop.is_cancelled()
+    /// Waits until the connection is closed to make room; for ever if its
+    /// listener ends before.
+    async fn evicted(&self) {
+        self.close.cancelled().await;
+        if self.acceptor.stop.is_cancelled() {
+            std::future::pending().await
+        }
     }
 
     /// Reads messages and starts to answer them.

@@ -12,6 +12,7 @@ use portolan_forward::UpstreamConfig;
 use portolan_proto::Message;
 use portolan_proto::Name;
 use portolan_proto::Rcode;
+use portolan_proto::Rdata;
 use portolan_proto::Rtype;
 use portolan_testkit::process::free_port;
 use portolan_testkit::process::pause;
@@ -243,4 +244,54 @@ fn a_client_with_too_many_queries_that_wait_is_told_at_once() {
     let families = &server.shared.families;
     wait_for(|| (families.pending.get() == 2).then_some(())).expect("it waits");
     assert_eq!(families.pending_rejected.get(), 3);
+}
+
+#[test]
+fn a_connection_that_asks_no_more_still_makes_room() {
+    let target = |n: usize| {
+        let labels = [format!("{n:063}"), "a".repeat(63), "b".repeat(63)];
+        Rdata::Ptr(labels.join(".").parse().unwrap())
+    };
+    let rows: Vec<_> = (0..portolan_table::MAX_VALUES)
+        .map(|n| (0, "x.test", target(n)))
+        .collect();
+    // More than the kernel holds for a client that reads nothing.
+    let count = 1000;
+    let limits = Limits {
+        connections: 1,
+        pipelined: count + 1,
+        unsent: usize::MAX,
+        write: Duration::from_mins(1),
+        finish: Duration::from_mins(1),
+        ..Limits::default()
+    };
+    let (server, runtime) = server_of(table(&rows), limits);
+    let port = free_port();
+    serve(&server, &[port]);
+
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let patience = Some(Duration::from_secs(30));
+    stream.set_read_timeout(patience).unwrap();
+    let message = query("x.test", Rtype::PTR);
+    let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+    let asked = [&length, &message[..]].concat().repeat(count);
+    stream.write_all(&asked).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let whole = (2 + usize::from(u16::from_be_bytes(length))) * count;
+    assert!(whole > 20_000_000, "{whole}");
+    // Until the server has read all, the end as well.
+    pause(Duration::from_millis(500));
+
+    let other = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let evicted = &server.shared.families.evicted;
+    wait_for(|| (evicted.get() == 1).then_some(())).expect("it makes room");
+    pause(Duration::from_millis(500));
+    // What comes now is what the kernel still has.
+    let mut rest = Vec::new();
+    let outcome = stream.read_to_end(&mut rest);
+    assert!(rest.len() + 2 < whole, "all of it came: {outcome:?}");
+    drop((stream, other));
+    assert!(runtime.block_on(server.shut_down(Duration::from_secs(5))));
 }
