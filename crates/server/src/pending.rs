@@ -98,6 +98,12 @@ impl Pending {
         }
     }
 
+    /// How many of the places for queries that wait it takes: one, and one more
+    /// for each 4 KiB of its message.
+    pub(crate) fn places(&self) -> u32 {
+        places(self.message.len())
+    }
+
     /// Who asks.
     pub(crate) fn client(&self) -> IpAddr {
         self.client.ip()
@@ -195,5 +201,25 @@ impl Pending {
             tcp_idle: self.tcp_idle,
             now: self.received_at,
         }
+    }
+}
+
+/// Places of a query with a message of so many octets.
+fn places(octets: usize) -> u32 {
+    u32::try_from(octets / OCTETS_PER_PLACE).map_or(u32::MAX, |more| more.saturating_add(1))
+}
+
+/// A message of so many octets takes a second place.
+const OCTETS_PER_PLACE: usize = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_query_takes_the_places_of_many() {
+        assert_eq!(places(40), 1);
+        assert_eq!(places(4_096), 2);
+        assert_eq!(places(65_535), 16);
     }
 }

@@ -328,7 +328,8 @@ impl Queries {
             .enter(pending.client())
             .ok_or("too many queries of one client wait for upstreams");
         let places = place.and_then(|place| {
-            let permit = Arc::clone(&self.permits).try_acquire_owned();
+            let permits = Arc::clone(&self.permits);
+            let permit = permits.try_acquire_many_owned(pending.places());
             let permit = permit.map_err(|_| "too many queries wait for upstreams");
             Ok((place, permit?))
         });

@@ -350,7 +350,7 @@ impl Connection {
     async fn evicted(&self) {
         self.close.cancelled().await;
         if self.acceptor.stop.is_cancelled() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
