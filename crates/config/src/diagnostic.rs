@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::abbreviate::abbreviate;
 use crate::position::Position;
 use crate::token::Token;
 
@@ -72,7 +73,7 @@ impl ConfigError {
             plugin: None,
             position: position.clone(),
             kind: Kind::Parsing,
-            message: message.into(),
+            message: abbreviate(message.into()),
         }
     }
 
@@ -82,10 +83,10 @@ impl ConfigError {
             plugin: None,
             position: token.position.clone(),
             kind: Kind::Syntax,
-            message: format!(
+            message: abbreviate(format!(
                 "Unexpected token '{}', expecting '{expecting}'{why}",
                 token.text
-            ),
+            )),
         }
     }
 
@@ -180,7 +181,7 @@ impl Sink {
     pub(crate) fn warn(&mut self, position: &Position, message: impl Into<String>) {
         let warning = Warning {
             position: position.clone(),
-            message: message.into(),
+            message: abbreviate(message.into()),
         };
         if self.warnings.len() < MAX_DIAGNOSTICS && !self.warnings.contains(&warning) {
             self.warnings.push(warning);

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod abbreviate;
 mod address;
 mod build;
 mod catalog;

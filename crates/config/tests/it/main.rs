@@ -9,6 +9,7 @@ mod environment;
 mod forward;
 mod imports;
 mod keys;
+mod long_words;
 mod never_panics;
 mod secrets;
 mod support;
