@@ -132,14 +132,24 @@ fn what_only_the_system_knows_is_an_error_of_the_start_too() -> anyhow::Result<(
     for (directive, message) in [
         (
             "bind eth-none",
-            "plugin/bind: not a valid IP address or interface name: \"eth-none\"",
+            "plugin/bind: Corefile:2:2: not a valid IP address or interface name: \"eth-none\"",
         ),
-        ("bind 192.0.2.77", "bind: cannot assign requested address"),
+        (
+            "bind 192.0.2.77",
+            "bind: cannot assign requested address\nThis host has no such address",
+        ),
         (
             "loadbalance weighted nowhere",
-            "plugin/loadbalance: nowhere",
+            "plugin/loadbalance: Corefile:2:2: nowhere",
         ),
-        ("health 192.0.2.77:@health", "192.0.2.77"),
+        (
+            "health 192.0.2.77:@health",
+            "plugin/health: Corefile:2:2: cannot listen on 192.0.2.77",
+        ),
+        (
+            "ready nowhere.invalid:1",
+            "plugin/ready: Corefile:2:2: address nowhere.invalid:1: ",
+        ),
     ] {
         let corefile = ports.fill(&format!(".:@dns {{\n {directive}\n whoami\n}}\n"));
         let ended = run(&[], &[("Corefile", &corefile)])?;

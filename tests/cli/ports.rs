@@ -44,6 +44,7 @@ fn timing_a_privileged_port_is_refused_at_once_with_the_remedies() -> anyhow::Re
         ended.ensure_code(1)?;
         ensure!(taken < Duration::from_secs(1), "{taken:?}");
         for remedy in [
+            "plugin/bind: /dev/stdin:2:2: Listen: listen udp 127.0.0.1:54: ",
             "permission denied",
             "start as root",
             "CAP_NET_BIND_SERVICE",
@@ -67,16 +68,22 @@ fn a_port_that_another_program_has_is_refused() -> anyhow::Result<()> {
         let tcp = (transport == "tcp")
             .then(|| TcpListener::bind(taken))
             .transpose()?;
-        for bind in ["bind 127.0.0.1", "bind lo", ""] {
+        for (bind, place) in [
+            ("bind 127.0.0.1", "plugin/bind: Corefile:2:2: "),
+            ("bind 127.0.0.2\n bind lo", "plugin/bind: Corefile:3:2: "),
+            ("", "Corefile:1:1: "),
+        ] {
             let corefile = ports.fill(&format!(".:@dns {{\n {bind}\n whoami\n}}\n"));
             let ended = run(&[], &[("Corefile", &corefile)])?;
             ended.ensure_code(1)?;
-            let expected = format!("listen {transport} ");
-            ensure!(ended.stderr.contains(&expected), "{bind}: {ended:?}");
+            let expected = format!("{place}Listen: listen {transport} ");
+            ensure!(ended.stderr.starts_with(&expected), "{bind}: {ended:?}");
             ensure!(
                 ended.stderr.contains("bind: address already in use"),
                 "{bind}: {ended:?}"
             );
+            let remedy = format!("ss -lntup 'sport = :{}'", ports.dns);
+            ensure!(ended.stderr.contains(&remedy), "{bind}: {ended:?}");
         }
         drop((udp, tcp));
     }
@@ -92,11 +99,15 @@ fn an_admin_port_that_another_program_has_is_refused() -> anyhow::Result<()> {
         let corefile = format!(".:{dns} {{\n {directive} 127.0.0.1:{port}\n whoami\n}}\n");
         let ended = run(&[], &[("Corefile", &corefile)])?;
         ended.ensure_code(1)?;
+        let expected =
+            format!("plugin/{directive}: Corefile:2:2: cannot listen on 127.0.0.1:{port}: ");
         ensure!(
-            ended.stderr.contains(&format!("127.0.0.1:{port}")),
+            ended.stderr.starts_with(&expected),
             "{directive}: {ended:?}"
         );
         ensure!(ended.stderr.contains("in use"), "{directive}: {ended:?}");
+        let remedy = format!("ss -lntup 'sport = :{port}'");
+        ensure!(ended.stderr.contains(&remedy), "{directive}: {ended:?}");
     }
     Ok(())
 }

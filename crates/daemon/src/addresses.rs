@@ -1,13 +1,15 @@
 //! Where `bind` says to listen: interfaces to addresses.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::Context as _;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
-use portolan_config::{Bind, BindTarget};
+use portolan_config::{Bind, BindTarget, Located};
 use portolan_server::ListenAddr;
+
+use crate::place::Place;
 
 /// An address of an interface: name, address, index.
 struct Interface {
@@ -20,30 +22,60 @@ struct Interface {
 }
 
 /// The listeners of a server block on `port`: all addresses of the host
-/// without a `bind`, else those it names as they are now.
-pub(crate) fn listeners(bind: &[&Bind], port: u16) -> anyhow::Result<BTreeSet<ListenAddr>> {
+/// without a `bind`, else those it names as they are now, each with the first
+/// `bind` that names it.
+pub(crate) fn listeners(
+    bind: &[Located<Bind>],
+    port: u16,
+) -> anyhow::Result<BTreeMap<ListenAddr, Option<Place>>> {
     if bind.is_empty() {
-        return Ok(BTreeSet::from([ListenAddr {
+        let all = ListenAddr {
             ip: None,
             scope: 0,
             port,
-        }]));
+        };
+        return Ok(BTreeMap::from([(all, None)]));
     }
     let interfaces = interfaces()?;
-    let mut found = BTreeSet::new();
-    for target in bind.iter().flat_map(|bind| &bind.addresses) {
-        found.extend(resolve(target, &interfaces, port)?);
+    let mut found = BTreeMap::new();
+    let resolve = |directive: &Located<Bind>, targets: &[BindTarget]| {
+        resolve_all(targets, &interfaces, port).with_context(|| place(directive).to_string())
+    };
+    for directive in bind {
+        for address in resolve(directive, &directive.addresses)? {
+            let first = || Some(place(directive));
+            found.entry(address).or_insert_with(first);
+        }
     }
-    for target in bind.iter().flat_map(|bind| &bind.except) {
-        for address in resolve(target, &interfaces, port)? {
+    for directive in bind {
+        for address in resolve(directive, &directive.except)? {
             found.remove(&address);
         }
     }
-    anyhow::ensure!(
-        !found.is_empty(),
-        "plugin/bind: no address is left to listen on"
-    );
-    Ok(found)
+    match bind.first() {
+        Some(first) if found.is_empty() => {
+            anyhow::bail!("{}: no address is left to listen on", place(first))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// Where a `bind` stands.
+fn place(directive: &Located<Bind>) -> Place {
+    Place::of("bind", directive)
+}
+
+/// The addresses that the words of a `bind` stand for.
+fn resolve_all(
+    targets: &[BindTarget],
+    interfaces: &[Interface],
+    port: u16,
+) -> anyhow::Result<Vec<ListenAddr>> {
+    let mut all = Vec::new();
+    for target in targets {
+        all.extend(resolve(target, interfaces, port)?);
+    }
+    Ok(all)
 }
 
 /// The addresses that one word of `bind` stands for.
@@ -69,7 +101,7 @@ fn resolve(
             let index = match name.parse() {
                 Ok(index) => index,
                 Err(_) => if_nametoindex(name.as_str())
-                    .with_context(|| format!("plugin/bind: no interface {name:?}"))?,
+                    .with_context(|| format!("no interface {name:?}"))?,
             };
             Ok(vec![listen(*address, index)])
         }
@@ -84,7 +116,7 @@ fn resolve(
                 .collect();
             anyhow::ensure!(
                 !found.is_empty(),
-                "plugin/bind: not a valid IP address or interface name: {name:?}"
+                "not a valid IP address or interface name: {name:?}"
             );
             Ok(found)
         }
@@ -116,41 +148,53 @@ fn is_link_local(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use portolan_config::Position;
+
     use super::*;
 
     #[test]
     fn without_bind_every_address_is_served() {
         let all = listeners(&[], 54).unwrap();
         assert_eq!(
-            all.into_iter().map(|a| a.to_string()).collect::<Vec<_>>(),
+            all.keys().map(ToString::to_string).collect::<Vec<_>>(),
             [":54"]
         );
     }
 
     #[test]
     fn an_interface_stands_for_its_addresses() {
-        let bind = Bind {
-            addresses: vec![BindTarget::Interface("lo".to_owned())],
-            except: vec![],
-        };
-        let all = listeners(&[&bind], 54).unwrap();
+        let all = listeners(&[bind("lo", &[])], 54).unwrap();
         assert!(
-            all.iter()
+            all.keys()
                 .any(|a| a.ip == Some("127.0.0.1".parse().unwrap())),
             "{all:?}"
         );
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_an_error() {
+    fn what_cannot_be_listened_on_names_its_bind() {
+        for (bind, expected) in [
+            (
+                bind("eth99", &[]),
+                "plugin/bind: Corefile:1:1: not a valid IP address or interface name: \"eth99\"",
+            ),
+            (
+                bind("lo", &["lo"]),
+                "plugin/bind: Corefile:1:1: no address is left to listen on",
+            ),
+        ] {
+            let error = listeners(&[bind], 54).unwrap_err();
+            assert_eq!(format!("{error:#}"), expected);
+        }
+    }
+
+    /// A `bind` with one interface, and those it leaves out.
+    fn bind(name: &str, except: &[&str]) -> Located<Bind> {
+        let interface = |name: &&str| BindTarget::Interface((*name).to_owned());
         let bind = Bind {
-            addresses: vec![BindTarget::Interface("eth99".to_owned())],
-            except: vec![],
+            addresses: vec![interface(&name)],
+            except: except.iter().map(interface).collect(),
         };
-        let error = listeners(&[&bind], 54).unwrap_err().to_string();
-        assert!(
-            error.contains("not a valid IP address or interface name: \"eth99\""),
-            "{error}"
-        );
+        Located::new(bind, &Position::start_of("Corefile"))
     }
 }

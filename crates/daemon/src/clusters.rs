@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use portolan_cluster as cluster;
 use portolan_config as config;
@@ -72,12 +71,12 @@ impl Running {
                     !before
                         .iter()
                         .any(|running| running.identity.bind.port() == port),
-                    "plugin/docker-cluster: the member at port {port} has another node_name, \
+                    "the member at port {port} has another node_name, \
                      cluster_bind_addr, cluster_advertise_addr, cluster_label, cluster_networks \
                      or discovery_port: that takes a restart"
                 );
                 let started = cluster::Cluster::start(wanted.clone(), metrics.clone()).await;
-                Arc::new(started.context("plugin/docker-cluster")?)
+                Arc::new(started?)
             }
         };
         next.push(Self {

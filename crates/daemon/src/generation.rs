@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clusters::Running;
 use crate::hooks::{Errors, Log};
 use crate::parts::Parts;
+use crate::place::{Askers, Place};
 use crate::sources::{Key, Source};
 use crate::{addresses, clusters, loadbalance, traefik, translate};
 
@@ -76,6 +77,8 @@ pub(crate) struct Plan {
     pub(crate) monitor: Monitor,
     /// Zones by listener, for the banner.
     pub(crate) zones: Vec<(Name, ListenAddr)>,
+    /// Who asks for all that.
+    pub(crate) askers: Askers,
 }
 
 /// What a cache is made from.
@@ -202,7 +205,10 @@ impl Generation {
         let loadbalance = block
             .loadbalance
             .as_ref()
-            .map(|directive| loadbalance::start(&directive.value, &parts.tasks, &next.stop))
+            .map(|directive| {
+                loadbalance::start(&directive.value, &parts.tasks, &next.stop)
+                    .with_context(|| Place::of("loadbalance", directive).to_string())
+            })
             .transpose()?;
         let errors = block
             .errors
@@ -215,9 +221,11 @@ impl Generation {
             Arc::new(traefik::Queries(families)) as Arc<_>
         });
         next.add_endpoints(block);
-        let bind: Vec<_> = block.bind.iter().map(|bind| &bind.value).collect();
-        for (port, names) in by_port(block) {
-            for listener in addresses::listeners(&bind, port)? {
+        for (port, (key, names)) in by_port(block) {
+            for (listener, bind) in addresses::listeners(&block.bind, port)? {
+                next.plan
+                    .askers
+                    .listener(listener, bind.unwrap_or_else(|| key.clone()));
                 let zone = translate::longest_zone(&zones);
                 let label = listener.label();
                 let metrics = block
@@ -280,12 +288,17 @@ impl Generation {
                 negative_ttl: hosts.negative_ttl,
             });
         }
-        if let Some(docker) = &block.docker_cluster {
-            let docker = &docker.value;
+        if let Some(directive) = &block.docker_cluster {
+            let docker = &directive.value;
             let metrics = &parts.cluster_families;
-            let member = Running::find(docker, &self.clusters, &mut next.clusters, metrics).await?;
+            let member = Running::find(docker, &self.clusters, &mut next.clusters, metrics)
+                .await
+                .with_context(|| Place::of("docker-cluster", directive).to_string())?;
             let key = Key::docker(docker, &self.sources);
-            let layer = self.source(next, key, member.as_deref(), parts).await?;
+            let layer = self
+                .source(next, key, member.as_deref(), parts)
+                .await
+                .with_context(|| Place::of("docker-cluster", directive).to_string())?;
             layers.push(LocalLayer {
                 layer,
                 plugin: "docker-cluster",
@@ -362,16 +375,13 @@ impl Generation {
         };
         let mut stanzas = Vec::new();
         for directive in &block.forward {
-            let config = translate::forward(&directive.value)?;
-            let position = &directive.position;
+            let place = Place::of("forward", directive);
+            let config = translate::forward(&directive.value).with_context(|| place.to_string())?;
             let surroundings = context.clone();
             let building = parts
                 .queries
                 .spawn(async move { forward::Forward::build(config, &surroundings).await });
-            let stanza = building
-                .await?
-                .with_context(|| format!("plugin/forward: {position}"))?;
-            stanzas.push(stanza);
+            stanzas.push(building.await?.with_context(|| place.to_string())?);
         }
         let cache = block.cache.as_ref().map(|directive| {
             let key = CacheKey {
@@ -515,36 +525,38 @@ impl Next {
 
     /// Adds the admin endpoints of a block.
     fn add_endpoints(&mut self, block: &ServerBlock) {
-        let mut add = |address: &config::ListenAddress, serves: Serves| {
-            self.plan.endpoints.push(Endpoint {
-                addr: address.to_string(),
-                serves,
-            });
+        let mut add = |address: &config::ListenAddress, serves: Serves, place: Place| {
+            let addr = address.to_string();
+            self.plan.askers.endpoint(&addr, place);
+            self.plan.endpoints.push(Endpoint { addr, serves });
         };
         if let Some(health) = &block.health {
-            add(&health.value.address, Serves::Health);
+            let place = Place::of("health", health);
+            add(&health.value.address, Serves::Health, place);
             self.lameduck = self.lameduck.max(health.value.lameduck);
         }
         if let Some(ready) = &block.ready {
-            add(&ready.value.address, Serves::Ready);
+            let place = Place::of("ready", ready);
+            add(&ready.value.address, Serves::Ready, place);
             if ready.value.monitor == config::Monitor::Continuously {
                 self.plan.monitor = Monitor::Continuously;
             }
         }
         if let Some(prometheus) = &block.prometheus {
-            add(&prometheus.value.address, Serves::Metrics);
+            let place = Place::of("prometheus", prometheus);
+            add(&prometheus.value.address, Serves::Metrics, place);
         }
     }
 }
 
-/// The names of a block by port.
-fn by_port(block: &ServerBlock) -> BTreeMap<u16, Vec<Name>> {
-    let mut ports: BTreeMap<u16, Vec<Name>> = BTreeMap::new();
+/// The names of a block by port, and the first key that has the port.
+fn by_port(block: &ServerBlock) -> BTreeMap<u16, (Place, Vec<Name>)> {
+    let mut ports = BTreeMap::new();
     for key in &block.keys {
-        ports
+        let (_, names) = ports
             .entry(key.value.port)
-            .or_default()
-            .extend(key.value.zones.iter().cloned());
+            .or_insert_with(|| (Place::of_key(key), Vec::new()));
+        names.extend(key.value.zones.iter().cloned());
     }
     ports
 }

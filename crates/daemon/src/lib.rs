@@ -22,6 +22,7 @@ mod loadbalance;
 mod members;
 mod memory;
 mod parts;
+mod place;
 mod privileges;
 mod run;
 mod signals;

@@ -41,8 +41,8 @@ pub(crate) fn start(
 /// Reads a file of weights.
 fn read_weights(file: &Path) -> anyhow::Result<Weights> {
     let name = file.display();
-    let text = fs::read_to_string(file).with_context(|| format!("plugin/loadbalance: {name}"))?;
-    Weights::parse(&text).with_context(|| format!("plugin/loadbalance: {name}"))
+    let text = fs::read_to_string(file).with_context(|| name.to_string())?;
+    Weights::parse(&text).with_context(|| name.to_string())
 }
 
 /// Reads a file of weights again and again. A file with a mistake leaves the

@@ -222,16 +222,17 @@ impl Supervisor {
             endpoints,
             monitor,
             zones,
+            askers,
         } = std::mem::take(&mut next.plan);
         // What can fail is over once a DNS socket is open: queries that wait in
         // one that is not served would be lost with it.
         let bound = self
             .admin
             .prepare(&endpoints)
-            .map_err(anyhow::Error::from)
+            .map_err(|error| askers.admin_error(error))
             .and_then(|admin| {
                 let dns = self.parts.server.prepare(routings);
-                Ok((dns.map_err(|error| bind_error(&error))?, admin))
+                Ok((dns.map_err(|error| askers.dns_error(&error))?, admin))
             });
         let (dns, admin) = match bound {
             Ok(bound) => bound,
@@ -493,25 +494,6 @@ fn banner(zones: &[String]) {
     for line in version::lines() {
         tracing::info!(target: "banner", "{line}");
     }
-}
-
-/// A port that cannot be opened, with what to do about it.
-fn bind_error(error: &portolan_server::BindError) -> anyhow::Error {
-    let denied = error.source.kind() == std::io::ErrorKind::PermissionDenied;
-    let port = error.addr.port;
-    let text = if denied {
-        format!(
-            "{error}\nPorts below 1024 are privileged. One of these helps:\n  \
-             - start as root;\n  \
-             - grant CAP_NET_BIND_SERVICE (in a container: cap_add NET_BIND_SERVICE; in a \
-             systemd unit: AmbientCapabilities=CAP_NET_BIND_SERVICE);\n  \
-             - take another port: -dns.port 5354, and no port in the keys of the Corefile \
-             (now: {port})"
-        )
-    } else {
-        error.to_string()
-    };
-    anyhow::anyhow!("Listen: {text}")
 }
 
 // === impl ReloadCounters ===

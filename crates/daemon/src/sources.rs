@@ -410,7 +410,7 @@ fn endpoints(
             .map(|endpoint| {
                 let url = endpoint.as_str();
                 let parsed = docker::Endpoint::parse(url, cert_path.as_deref())
-                    .with_context(|| format!("plugin/docker-cluster: docker_socket {url}"))?;
+                    .with_context(|| format!("docker_socket {url}"))?;
                 Ok((Arc::from(url), parsed))
             })
             .collect();
@@ -420,12 +420,12 @@ fn endpoints(
     let cert_path = cert_path.map(|path| path.to_string_lossy().into_owned());
     let from_env =
         docker::Endpoint::from_env(host.as_deref(), verify.as_deref(), cert_path.as_deref())
-            .context("plugin/docker-cluster: DOCKER_HOST")?;
+            .context("DOCKER_HOST")?;
     match (from_env, host) {
         (Some(endpoint), Some(host)) => Ok(vec![(Arc::from(host), endpoint)]),
         _ => {
-            let endpoint = docker::Endpoint::parse(DEFAULT_ENDPOINT, None)
-                .context("plugin/docker-cluster: the usual socket")?;
+            let endpoint =
+                docker::Endpoint::parse(DEFAULT_ENDPOINT, None).context("the usual socket")?;
             Ok(vec![(Arc::from(DEFAULT_ENDPOINT), endpoint)])
         }
     }

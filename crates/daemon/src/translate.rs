@@ -124,7 +124,7 @@ fn upstream(from: &config::Upstream) -> anyhow::Result<forward::UpstreamConfig> 
                 let index = match scope.parse() {
                     Ok(index) => index,
                     Err(_) => if_nametoindex(scope.as_str())
-                        .with_context(|| format!("plugin/forward: no interface {scope:?}"))?,
+                        .with_context(|| format!("no interface {scope:?}"))?,
                 };
                 v6.set_scope_id(index);
             }

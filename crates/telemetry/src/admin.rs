@@ -367,6 +367,19 @@ impl Admin {
     }
 }
 
+// === impl BindError ===
+
+impl BindError {
+    /// The address that it is about, as typed.
+    pub fn addr(&self) -> Option<&str> {
+        match self {
+            Self::Address(error) => Some(error.addr()),
+            Self::Listen { addr, .. } => Some(addr),
+            Self::Thread(_) | Self::Metrics(_) => None,
+        }
+    }
+}
+
 // === impl Wanted ===
 
 impl Wanted {

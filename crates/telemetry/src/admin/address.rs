@@ -25,6 +25,15 @@ pub struct AddressError {
     fault: String,
 }
 
+// === impl AddressError ===
+
+impl AddressError {
+    /// The text.
+    pub(super) fn addr(&self) -> &str {
+        &self.addr
+    }
+}
+
 // === impl Listen ===
 
 impl Listen {
