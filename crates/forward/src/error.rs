@@ -109,6 +109,17 @@ impl ExchangeError {
         }
     }
 
+    /// Whether nobody takes what is sent to the upstream over UDP, as ICMP says.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let is_refusal = |kind| {
+            matches!(
+                kind,
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable
+            )
+        };
+        self.network == "udp" && matches!(&self.cause, Cause::Io(error) if is_refusal(error.kind()))
+    }
+
     /// Whether the upstream is reachable all the same: it answered, though
     /// not what is of use.
     pub(crate) fn is_answer(&self) -> bool {

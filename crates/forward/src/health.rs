@@ -131,6 +131,17 @@ impl Health {
         !std::mem::replace(&mut self.watched, true)
     }
 
+    /// Takes in that the answer to a query is overdue, which may be the name's
+    /// fault: that is worth a probe, and no suspicion. Says whether somebody has
+    /// to begin to wait for [`Self::poll_timeout`].
+    pub(crate) fn doubted(&mut self, now: Instant) -> bool {
+        if self.max_fails == 0 {
+            return false;
+        }
+        self.hurry(now);
+        !std::mem::replace(&mut self.watched, true)
+    }
+
     /// Takes in that a query had no other upstream to go to, and none went
     /// here. Says whether a probe is due sooner for that.
     pub(crate) fn missed(&mut self, now: Instant) -> bool {
@@ -236,6 +247,22 @@ mod tests {
         assert_eq!(health.probed(true), Change::None);
         assert_eq!(health.standing(now), Standing::Good);
         assert_eq!(health.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_doubt_is_a_probe_and_no_suspicion() {
+        let (mut health, start) = health(2);
+        assert!(health.doubted(start));
+        assert_eq!(health.standing(start), Standing::Good);
+        assert!(health.handle_timeout(start, 0.5));
+        health.probed(true);
+        // The next one is no sooner due than after a failure.
+        assert!(!health.doubted(start + Duration::from_millis(1)));
+        let due = health.poll_timeout().unwrap();
+        assert_eq!(due, start + Duration::from_millis(500));
+        let (mut unprobed, now) = self::health(0);
+        assert!(!unprobed.doubted(now));
+        assert_eq!(unprobed.poll_timeout(), None);
     }
 
     #[test]

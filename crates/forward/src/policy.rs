@@ -236,12 +236,23 @@ pub(crate) fn patience(
     let base = match round_trip {
         None if is_repeat => UNKNOWN_REPEAT,
         None => MAX_PATIENCE,
-        Some(known) if is_sparing => {
-            (known.smoothed + 4 * known.variation).clamp(MIN_SPARING, MAX_SPARING)
-        }
+        Some(known) if is_sparing => ordinary(known).clamp(MIN_SPARING, MAX_SPARING),
         Some(known) => (2 * known.smoothed).clamp(MIN_PATIENCE, most),
     };
     if round < LAST_ROUND { base } else { 2 * base }
+}
+
+/// How long an answer takes that is not out of the ordinary (RFC 6298 §2.3),
+/// at least [`MIN_OVERDUE`]. After that it is worth a probe to know whether the
+/// upstream is still there: one that has ended refuses the probe at once, and
+/// the rest of the [`patience`] need not be had.
+pub(crate) fn overdue(round_trip: RoundTrip) -> Duration {
+    ordinary(round_trip).max(MIN_OVERDUE)
+}
+
+/// The longest that an answer takes as a rule (RFC 6298 §2.3).
+fn ordinary(round_trip: RoundTrip) -> Duration {
+    round_trip.smoothed + 4 * round_trip.variation
 }
 
 /// The round from which on there is no hurry.
@@ -249,6 +260,9 @@ const LAST_ROUND: u32 = 2;
 
 /// Least patience: what a client does not notice.
 const MIN_PATIENCE: Duration = Duration::from_millis(50);
+
+/// Least time before an answer is overdue.
+const MIN_OVERDUE: Duration = Duration::from_millis(20);
 
 /// Most patience before the last round, and that with an upstream that has
 /// never answered.
@@ -499,6 +513,17 @@ mod tests {
                 patience(round_trip, round, is_repeat, is_sparing).as_millis(),
                 expected,
                 "{round_trip:?} {round} {is_repeat} {is_sparing}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_is_overdue_after_what_is_ordinary_and_not_at_once() {
+        for (smoothed, variation, expected) in [(1, 0, 20), (1, 4, 20), (10, 5, 30)] {
+            assert_eq!(
+                overdue(known(smoothed, variation)).as_millis(),
+                expected,
+                "{smoothed} {variation}"
             );
         }
     }

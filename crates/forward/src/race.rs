@@ -24,6 +24,7 @@ use crate::hedge::Hedging;
 use crate::policy::Attempt;
 use crate::policy::MAX_SENDS;
 use crate::policy::Plan;
+use crate::policy::overdue;
 use crate::policy::patience;
 use crate::upstream::Upstream;
 
@@ -82,6 +83,8 @@ impl Race<'_> {
         let asked_once = u32::try_from(self.upstreams.len()).unwrap_or(u32::MAX);
         // The attempt begun last, and when its patience ends.
         let mut newest = None;
+        // When its upstream is to be probed in the meantime.
+        let mut doubt = None;
         let mut begun = 0;
         loop {
             if newest.is_none()
@@ -96,6 +99,12 @@ impl Race<'_> {
                     wait = wait.max(REPEAT);
                 }
                 newest = Some((begun, upstream, (now + wait).min(deadline)));
+                let is_doubted = transport == Transport::Udp && !is_sparing;
+                doubt = round_trip
+                    .filter(|_| is_doubted)
+                    .map(overdue)
+                    .filter(|&overdue| overdue < wait)
+                    .map(|overdue| now + overdue);
                 let until = (now + self.read_timeout).min(deadline);
                 let (asked, question) = (Arc::clone(upstream), self.question.clone());
                 running.push(Box::pin(async move {
@@ -106,8 +115,9 @@ impl Race<'_> {
             if running.is_empty() {
                 return outcome.end();
             }
-            let wake = newest.map_or(deadline, |(_, _, wake)| wake);
-            tokio::select! {
+            let wake = newest.map_or(deadline, |(_, _, wake)| doubt.unwrap_or(wake));
+            let asked = newest.map(|(_, upstream, _)| upstream);
+            let is_slow = tokio::select! {
                 biased;
                 Some((number, index, result)) = running.next() => {
                     let is_newest = newest.take_if(|(newest, _, _)| *newest == number).is_some();
@@ -126,20 +136,29 @@ impl Race<'_> {
                             plan.failed(!is_newest);
                         }
                     }
+                    false
                 }
+                () = refusal(asked), if !is_sparing => true,
                 () = tokio::time::sleep_until(wake) => {
                     if wake >= deadline {
                         return outcome.end();
                     }
-                    if let Some((_, upstream, _)) = newest.take() {
-                        upstream.failed();
-                        plan.slow();
-                        if plan.has_next() {
-                            upstream.hedged();
-                            self.hedging.spend();
-                            hedges += 1;
+                    match (doubt.take(), asked) {
+                        (Some(_), Some(upstream)) => {
+                            upstream.doubted();
+                            false
                         }
+                        _ => true,
                     }
+                }
+            };
+            if is_slow && let Some((_, upstream, _)) = newest.take() {
+                upstream.failed();
+                plan.slow();
+                if plan.has_next() {
+                    upstream.hedged();
+                    self.hedging.spend();
+                    hedges += 1;
                 }
             }
         }
@@ -209,6 +228,15 @@ impl Outcome {
             Some(error) if error.is_reached() => Failure::network(error.to_string()),
             Some(error) => Failure::unreachable(error.to_string()),
         })
+    }
+}
+
+/// Waits until an upstream refuses another query. A query that it took the
+/// moment before it ended is not refused: nobody is left to say so.
+async fn refusal(upstream: Option<&Arc<Upstream>>) {
+    match upstream {
+        Some(upstream) => upstream.refusal().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct Upstream {
     health: Mutex<Health>,
     /// Rung when a probe may be due sooner than whoever waits for it thinks.
     failure: Arc<Notify>,
+    /// Rung when it refuses what is sent to it over UDP.
+    refusal: Notify,
     /// Smoothed round trip over UDP and over TCP.
     round_trips: [Measured; 2],
     /// Its connections.
@@ -136,6 +138,7 @@ impl Upstream {
             connections: Connections::new(&target, &settings, &metrics),
             health: Mutex::new(Health::new(settings.max_fails, settings.interval)),
             failure: Arc::default(),
+            refusal: Notify::new(),
             round_trips: Default::default(),
             lacks_edns: Lapse::default(),
             lacks_spelling: Lapse::default(),
@@ -209,6 +212,7 @@ impl Upstream {
                 tracing::debug!(plugin = "forward", to = %self.label, %error, "exchange failed");
                 if transport == self.transport(question) {
                     self.failed();
+                    self.tell_refusal(error);
                 }
             }
         }
@@ -236,12 +240,37 @@ impl Upstream {
     /// Takes in that a query failed or takes too long, and has the upstream
     /// probed.
     pub(crate) fn failed(self: &Arc<Self>) {
-        if self.health().failed(Instant::now().into_std()) {
+        let is_unwatched = self.health().failed(Instant::now().into_std());
+        self.have_watched(is_unwatched);
+    }
+
+    /// Takes in that the answer to a query is overdue, and has the upstream
+    /// probed. If it is gone, [`Self::refusal`] says so.
+    pub(crate) fn doubted(self: &Arc<Self>) {
+        let is_unwatched = self.health().doubted(Instant::now().into_std());
+        self.have_watched(is_unwatched);
+    }
+
+    /// Waits until the upstream refuses a query or a probe over UDP.
+    pub(crate) async fn refusal(&self) {
+        self.refusal.notified().await;
+    }
+
+    /// Sees to it that somebody sends the probe that is due.
+    fn have_watched(self: &Arc<Self>, is_unwatched: bool) {
+        if is_unwatched {
             let (failure, token) = (Arc::clone(&self.failure), self.settings.token.clone());
             let watch = watch(Arc::downgrade(self), failure, token);
             self.settings.tracker.spawn(watch);
         } else {
             self.failure.notify_one();
+        }
+    }
+
+    /// Tells those who wait for it that it refuses what is sent over UDP.
+    fn tell_refusal(&self, error: &ExchangeError) {
+        if error.is_refusal() {
+            self.refusal.notify_waiters();
         }
     }
 
@@ -394,6 +423,7 @@ impl Upstream {
             }
             tracing::debug!(plugin = "forward", to = %self.label, %error, "probe failed");
             self.metrics.probe_failed();
+            self.tell_refusal(error);
         }
         let change = self.health().probed(result.is_ok());
         self.tell(change, result.err().map(|error| error.cause));

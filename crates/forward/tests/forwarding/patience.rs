@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use portolan_forward::Policy;
+use portolan_proto::Name;
 use portolan_proto::Rcode;
 use portolan_testkit::upstream::Action;
 use portolan_testkit::upstream::FakeUpstream;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::support::Setup;
 use crate::support::config;
+use crate::support::eventually;
 use crate::support::pass;
 use crate::support::question;
 
@@ -66,6 +68,50 @@ async fn a_refused_port_is_not_felt() {
     breaking.stop().await;
     let took = fifty_a_second(&setup, 100).await;
     assert!(took.iter().all(|took| took.as_millis() <= 50), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_query_that_an_upstream_took_before_it_ended_goes_on_when_another_is_refused() {
+    let mute = Arc::new(AtomicBool::new(false));
+    let breaking = FakeUpstream::start(late(100, &mute)).await.unwrap();
+    let good = FakeUpstream::answering().await.unwrap();
+    let setup = Setup::new(&[&breaking, &good], |_| {}).await;
+    // The patience is 200 ms from now on, and no answer is overdue before.
+    setup.ask(&question("known.example")).await.unwrap();
+    mute.store(true, Ordering::Relaxed);
+    let taken = timed(&setup, "taken.example");
+    let refused = async {
+        took(&breaking, "taken.example").await;
+        breaking.stop().await;
+        timed(&setup, "refused.example").await
+    };
+    let (taken, refused) = tokio::join!(taken, refused);
+    assert!(taken.as_millis() < 150, "{taken:?}");
+    assert!(refused.as_millis() < 100, "{refused:?}");
+    assert_eq!(setup.counter("portolan_forward_hedges_total"), 1.0);
+}
+
+#[tokio::test]
+async fn an_upstream_that_ended_is_found_out_by_a_probe_when_an_answer_is_overdue() {
+    let mute = Arc::new(AtomicBool::new(false));
+    let breaking = FakeUpstream::start(late(120, &mute)).await.unwrap();
+    let good = FakeUpstream::answering().await.unwrap();
+    let setup = Setup::new(&[&breaking, &good], |_| {}).await;
+    // So many of the same length are 120 ms and little more: what takes longer
+    // is overdue, long before the patience of 240 ms ends.
+    let known = (0..150).map(|index| {
+        let setup = &setup;
+        async move { timed(setup, &format!("n{index}.example")).await }
+    });
+    join_all(known).await;
+    mute.store(true, Ordering::Relaxed);
+    let taken = timed(&setup, "taken.example");
+    let end = async {
+        took(&breaking, "taken.example").await;
+        breaking.stop().await;
+    };
+    let (taken, ()) = tokio::join!(taken, end);
+    assert!((120..220).contains(&taken.as_millis()), "{taken:?}");
 }
 
 #[tokio::test]
@@ -180,19 +226,37 @@ fn muted(mute: &Arc<AtomicBool>) -> impl Fn(&Received) -> Action + Send + Sync +
     }
 }
 
+/// An upstream that answers after some milliseconds unless it is muted.
+fn late(
+    millis: u64,
+    mute: &Arc<AtomicBool>,
+) -> impl Fn(&Received) -> Action + Send + Sync + 'static {
+    let answer = muted(mute);
+    move |query| Action::After(Duration::from_millis(millis), Box::new(answer(query)))
+}
+
+/// Waits until an upstream has been asked for a name.
+async fn took(upstream: &FakeUpstream, name: &str) {
+    let name: Name = name.parse().unwrap();
+    let is_taken = |query: &Received| query.qname.as_wire() == name.as_wire();
+    eventually("it is taken", || upstream.queries().iter().any(is_taken)).await;
+}
+
+/// Asks for a name and says how long that took. It has to be answered.
+async fn timed(setup: &Setup, name: &str) -> Duration {
+    let begun = Instant::now();
+    let answer = setup.ask(&question(name)).await.unwrap();
+    assert_eq!(answer.head().rcode, Rcode::NOERROR);
+    begun.elapsed()
+}
+
 /// Asks for as many names as told, fifty a second, and says how long each
 /// took, in the order they were asked. Each has to be answered.
 async fn fifty_a_second(setup: &Setup, count: usize) -> Vec<Duration> {
     let run: u32 = rand::random();
     let asked = (0..count).map(|index| async move {
         pass(20 * u64::try_from(index).unwrap()).await;
-        let begun = Instant::now();
-        let answer = setup
-            .ask(&question(&format!("n{index}-{run}.example")))
-            .await
-            .unwrap();
-        assert_eq!(answer.head().rcode, Rcode::NOERROR);
-        begun.elapsed()
+        timed(setup, &format!("n{index}-{run}.example")).await
     });
     join_all(asked).await
 }
