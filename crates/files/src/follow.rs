@@ -10,10 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_table::Batch;
+use portolan_table::Change;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::paths;
@@ -92,6 +95,15 @@ pub(crate) struct Load<P> {
     pub(crate) seen: Seen,
     /// What it says, if that is not what it said before.
     pub(crate) parsed: Option<P>,
+}
+
+/// Where the changes of a task go.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    /// To the record table.
+    changes: mpsc::Sender<Batch>,
+    /// Told when the first changes are served; gone from then on.
+    ready: Option<watch::Sender<bool>>,
 }
 
 /// Why a task cannot go on.
@@ -255,19 +267,54 @@ impl Follower {
     }
 }
 
-/// Tells who waits for a task that the first rows are served, once a batch is.
-pub(crate) fn announce(ready: watch::Sender<bool>) -> Box<dyn FnOnce() + Send> {
+// === impl Outlet ===
+
+impl Outlet {
+    /// One that has sent nothing yet, and who hears of it.
+    pub(crate) fn new(changes: mpsc::Sender<Batch>) -> (Self, Handle) {
+        let (told, ready) = watch::channel(false);
+        let outlet = Self {
+            changes,
+            ready: Some(told),
+        };
+        (outlet, Handle { ready })
+    }
+
+    /// Whether it has sent nothing yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.ready.is_some()
+    }
+
+    /// Sends changes, if any; the first time in any case, and then tells who
+    /// waits once they are served.
+    pub(crate) async fn publish(&mut self, changes: Vec<Change>) -> Result<(), Stopped> {
+        let published = self.ready.take().map(announce);
+        if changes.is_empty() && published.is_none() {
+            return Ok(());
+        }
+        let batch = Batch { changes, published };
+        let sent = self.changes.send(batch).await;
+        sent.map_err(|_| Stopped::NoTable)
+    }
+}
+
+/// Tells who waits that a batch is served.
+fn announce(ready: watch::Sender<bool>) -> Box<dyn FnOnce() + Send> {
     Box::new(move || {
         ready.send_replace(true);
     })
 }
 
-/// Sends a batch, unless it says nothing.
-pub(crate) async fn publish(batch: Batch, changes: &mpsc::Sender<Batch>) -> Result<(), Stopped> {
-    if batch.changes.is_empty() && batch.published.is_none() {
-        return Ok(());
-    }
-    changes.send(batch).await.map_err(|_| Stopped::NoTable)
+/// Starts a task, which ends when it is cancelled.
+pub(crate) fn spawn(
+    task: impl Future<Output = ()> + Send + 'static,
+    tracker: &TaskTracker,
+    cancel: CancellationToken,
+) {
+    tracker.spawn(async move {
+        // Whatever is broken off is of no use to anybody.
+        cancel.run_until_cancelled(task).await;
+    });
 }
 
 /// Reads a file, and parses it if its content is new. Blocks.

@@ -20,6 +20,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod fixture;
 mod follow;
 pub mod hosts;
 mod paths;

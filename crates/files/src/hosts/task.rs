@@ -7,7 +7,6 @@ use portolan_table::Batch;
 use portolan_table::Change;
 use portolan_table::Source;
 use tokio::sync::mpsc;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -17,10 +16,10 @@ use tracing::warn;
 use crate::follow::Follower;
 use crate::follow::Handle;
 use crate::follow::Look;
+use crate::follow::Outlet;
 use crate::follow::Stopped;
 use crate::follow::Target;
-use crate::follow::announce;
-use crate::follow::publish;
+use crate::follow::spawn;
 use crate::hosts::Config;
 use crate::hosts::Families;
 use crate::hosts::MAX_FILE_SIZE;
@@ -46,9 +45,7 @@ pub struct HostsTask {
     /// Where all the figures go.
     metrics: Families,
     /// Where the rows go.
-    changes: mpsc::Sender<Batch>,
-    /// Told when the first rows are served; gone from then on.
-    ready: Option<watch::Sender<bool>>,
+    outlet: Outlet,
 }
 
 // === impl HostsTask ===
@@ -70,21 +67,17 @@ impl HostsTask {
         tracker: &TaskTracker,
         cancel: CancellationToken,
     ) -> Handle {
-        let (ready, handle) = watch::channel(false);
+        let (outlet, handle) = Outlet::new(changes);
         let task = Self {
             options: Options::new(&config),
             follower: Follower::new(target(&config)),
             gauges: BTreeMap::new(),
             config: Arc::new(config),
             metrics,
-            changes,
-            ready: Some(ready),
+            outlet,
         };
-        tracker.spawn(async move {
-            // Whatever is broken off is of no use to anybody.
-            cancel.run_until_cancelled(task.run()).await;
-        });
-        Handle { ready: handle }
+        spawn(task.run(), tracker, cancel);
+        handle
     }
 
     /// Runs until something stops it.
@@ -132,8 +125,7 @@ impl HostsTask {
 
     /// Sends changes, if any; the first time in any case.
     async fn publish(&mut self, mut changes: Vec<Change>) -> Result<(), Stopped> {
-        let ready = self.ready.take();
-        if ready.is_some() {
+        if self.outlet.is_fresh() {
             changes.extend(self.inline());
             info!(
                 plugin = PLUGIN,
@@ -145,8 +137,7 @@ impl HostsTask {
                 "hosts loaded"
             );
         }
-        let published = ready.map(announce);
-        publish(Batch { changes, published }, &self.changes).await
+        self.outlet.publish(changes).await
     }
 
     /// The rows of the configuration itself, if it has lines.
@@ -181,7 +172,7 @@ impl HostsTask {
             .or_insert_with(|| metrics.file(Arc::clone(label)))
             .set(parsed.rows.len(), parsed.bad_count);
         // Until it is ready, one line tells of all files.
-        if self.ready.is_some() || &**label == INLINE {
+        if self.outlet.is_fresh() || &**label == INLINE {
             debug!(plugin = PLUGIN, hostsfile = %label, entries = parsed.rows.len(), "hosts file read");
         } else {
             info!(plugin = PLUGIN, hostsfile = %label, entries = parsed.rows.len(), "hosts file read");

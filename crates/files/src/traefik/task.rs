@@ -14,7 +14,6 @@ use portolan_table::Change;
 use portolan_table::Row;
 use portolan_table::Source;
 use tokio::sync::mpsc;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -38,10 +37,10 @@ use super::routers::Parsed;
 use crate::follow::Follower;
 use crate::follow::Handle;
 use crate::follow::Look;
+use crate::follow::Outlet;
 use crate::follow::Stopped;
 use crate::follow::Target;
-use crate::follow::announce;
-use crate::follow::publish;
+use crate::follow::spawn;
 use crate::paths::Selection;
 
 /// Keeps the rows of one `traefik-externals` directive true to its files.
@@ -64,9 +63,7 @@ pub struct TraefikTask {
     /// Where the figures go.
     metrics: Families,
     /// Where the rows go.
-    changes: mpsc::Sender<Batch>,
-    /// Told when the first rows are served; gone from then on.
-    ready: Option<watch::Sender<bool>>,
+    outlet: Outlet,
 }
 
 /// What the operator was told of a file: each thing is told once.
@@ -97,7 +94,7 @@ impl TraefikTask {
         tracker: &TaskTracker,
         cancel: CancellationToken,
     ) -> Handle {
-        let (ready, handle) = watch::channel(false);
+        let (outlet, handle) = Outlet::new(changes);
         let task = Self {
             follower: Follower::new(directory(&config)),
             env_follower: env_target(&config).map(Follower::new),
@@ -107,14 +104,10 @@ impl TraefikTask {
             share: metrics.share(),
             config,
             metrics,
-            changes,
-            ready: Some(ready),
+            outlet,
         };
-        tracker.spawn(async move {
-            // Whatever is broken off is of no use to anybody.
-            cancel.run_until_cancelled(task.run()).await;
-        });
-        Handle { ready: handle }
+        spawn(task.run(), tracker, cancel);
+        handle
     }
 
     /// Runs until something stops it.
@@ -142,7 +135,7 @@ impl TraefikTask {
         let changes = self.take(look);
         self.share
             .set(self.ledger.name_count(), self.ledger.bad_count());
-        let published = self.ready.take().map(|ready| {
+        if self.outlet.is_fresh() {
             info!(
                 plugin = PLUGIN,
                 directory = self.config.directory,
@@ -150,9 +143,8 @@ impl TraefikTask {
                 names = self.ledger.name_count(),
                 "Traefik's files loaded"
             );
-            announce(ready)
-        });
-        publish(Batch { changes, published }, &self.changes).await?;
+        }
+        self.outlet.publish(changes).await?;
         self.follower.watch().await;
         if let Some(follower) = &mut self.env_follower {
             follower.watch().await;
@@ -192,7 +184,7 @@ impl TraefikTask {
     fn take(&mut self, look: Look<Result<Parsed, FileError>>) -> Vec<Change> {
         self.metrics.parse_errors.inc_by(look.failures);
         let mut changes = Vec::new();
-        let mut is_reload = self.ready.is_some();
+        let mut is_reload = self.outlet.is_fresh();
         for load in look.loads {
             match load.parsed {
                 Some(Ok(parsed)) => {

@@ -1,14 +1,17 @@
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use portolan_table::LayerId;
-use prometheus::Registry;
-use tempfile::TempDir;
 
 use super::*;
+use crate::fixture;
+use crate::fixture::PATIENCE;
+use crate::fixture::Running;
 use crate::hosts::InlineLine;
+
+/// Files of one test, and what is counted.
+type World = fixture::World<Families>;
 
 #[tokio::test]
 async fn all_files_and_lines_come_in_the_first_batch() {
@@ -36,7 +39,7 @@ async fn all_files_and_lines_come_in_the_first_batch() {
 async fn without_any_file_it_is_ready_all_the_same() {
     let world = World::new();
     let mut hosts = world.start(world.config(&["none"]));
-    hosts.settle().await;
+    hosts.first().await;
     assert!(*hosts.handle.ready.borrow());
 }
 
@@ -45,7 +48,7 @@ async fn a_change_is_seen_within_a_second() {
     let mut world = World::new();
     world.write("hosts", "192.0.2.1 a.example.org\n");
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     world.write("hosts", "192.0.2.1 b.example.org\n");
     assert_eq!(hosts.next().await, [("hosts", "b.example.org.")]);
 }
@@ -68,7 +71,7 @@ async fn polling_alone_finds_a_change() {
     config.notify = false;
     config.reload = Some(Duration::from_millis(100));
     let mut hosts = world.start(config);
-    hosts.settle().await;
+    hosts.first().await;
     world.write("hosts", "192.0.2.1 bb.example.org\n");
     assert_eq!(hosts.next().await, [("hosts", "bb.example.org.")]);
 }
@@ -80,7 +83,7 @@ async fn without_reload_nothing_is_followed() {
     let mut config = world.config(&["hosts"]);
     config.reload = None;
     let mut hosts = world.start(config);
-    hosts.settle().await;
+    hosts.first().await;
     world.write("hosts", "192.0.2.1 bb.example.org\n");
     hosts.silent(Duration::from_millis(700)).await;
 }
@@ -90,7 +93,7 @@ async fn a_file_replaced_by_rename_is_followed_again_and_again() {
     let mut world = World::new();
     world.write("hosts", "192.0.2.1 a.example.org\n");
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     for name in ["b", "c", "d"] {
         world.write("next", &format!("192.0.2.1 {name}.example.org\n"));
         world.rename("next", "hosts");
@@ -104,7 +107,7 @@ async fn a_truncated_file_keeps_its_rows_until_it_is_written() {
     let mut world = World::new();
     world.write("hosts", "192.0.2.1 a.example.org\n");
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     world.write("hosts", "");
     hosts.silent(Duration::from_millis(1000)).await;
     world.write("hosts", "192.0.2.1 b.example.org\n");
@@ -116,7 +119,7 @@ async fn a_file_that_stays_empty_loses_its_rows() {
     let mut world = World::new();
     world.write("hosts", "192.0.2.1 a.example.org\n");
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     world.write("hosts", "");
     hosts.silent(Duration::from_millis(1500)).await;
     assert_eq!(hosts.next().await, [("hosts", "")]);
@@ -127,7 +130,7 @@ async fn a_half_written_file_keeps_its_rows_until_it_is_whole() {
     let mut world = World::new();
     world.write("hosts", "192.0.2.1 a.example.org\n");
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     world.write("hosts", "192.0.2.1 a.example.org\n192.0.2.2 b.exa");
     hosts.silent(Duration::from_millis(300)).await;
     world.write("hosts", "192.0.2.2 b.example.org\n");
@@ -139,7 +142,7 @@ async fn a_file_without_a_final_line_feed_is_taken_within_a_second() {
     let mut world = World::new();
     world.write("hosts", "192.0.2.1 a.example.org\n");
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     world.write("hosts", "192.0.2.2 bb.example.org");
     assert_eq!(hosts.next().await, [("hosts", "bb.example.org.")]);
 }
@@ -149,7 +152,7 @@ async fn a_vanished_file_keeps_its_rows_and_is_followed_when_it_returns() {
     let mut world = World::new();
     world.write("hosts", "192.0.2.1 a.example.org\n");
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     world.remove("hosts");
     hosts.silent(Duration::from_millis(2600)).await;
     world.write("hosts", "192.0.2.1 b.example.org\n");
@@ -161,7 +164,7 @@ async fn an_unreadable_file_keeps_its_rows() {
     let mut world = World::new();
     world.write("hosts", "192.0.2.1 a.example.org\n");
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     world.remove("hosts");
     // A link to itself is an error to every user, also to root.
     symlink("hosts", world.path("hosts")).unwrap();
@@ -173,7 +176,7 @@ async fn members_of_a_directory_come_and_go() {
     let mut world = World::new();
     world.write("d/one", "192.0.2.1 one.example.org\n");
     let mut hosts = world.start(world.config(&["d"]));
-    hosts.settle().await;
+    hosts.first().await;
     world.write("d/two", "192.0.2.2 two.example.org\n");
     assert_eq!(hosts.next().await, [("d/two", "two.example.org.")]);
     world.write("d/.hidden", "192.0.2.3 no.example.org\n");
@@ -201,7 +204,7 @@ async fn a_removed_directory_keeps_its_rows() {
     let mut world = World::new();
     world.write("d/one", "192.0.2.1 one.example.org\n");
     let mut hosts = world.start(world.config(&["d"]));
-    hosts.settle().await;
+    hosts.first().await;
     fs::remove_dir_all(world.path("d")).unwrap();
     hosts.silent(Duration::from_millis(2600)).await;
     world.write("d/one", "192.0.2.1 uno.example.org\n");
@@ -242,7 +245,7 @@ async fn a_linked_file_is_followed_where_it_really_is() {
     world.write("real/hosts", "192.0.2.1 a.example.org\n");
     symlink("real/hosts", world.path("hosts")).unwrap();
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     world.write("real/hosts", "192.0.2.1 b.example.org\n");
     assert_eq!(hosts.next().await, [("hosts", "b.example.org.")]);
 }
@@ -251,7 +254,7 @@ async fn a_linked_file_is_followed_where_it_really_is() {
 async fn a_directory_that_appears_late_is_followed() {
     let mut world = World::new();
     let mut hosts = world.start(world.config(&["x/y/d"]));
-    hosts.settle().await;
+    hosts.first().await;
     world.write("x/y/d/one", "192.0.2.1 one.example.org\n");
     assert_eq!(hosts.next().await, [("x/y/d/one", "one.example.org.")]);
     world.write("x/y/d/two", "192.0.2.2 two.example.org\n");
@@ -263,7 +266,7 @@ async fn a_touched_file_is_no_change() {
     let mut world = World::new();
     world.write("hosts", "192.0.2.1 a.example.org\n");
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     world.write("hosts", "192.0.2.1 a.example.org\n");
     hosts.silent(Duration::from_millis(700)).await;
 }
@@ -273,7 +276,7 @@ async fn files_are_counted_until_the_task_ends() {
     let mut world = World::new();
     world.write("hosts", "192.0.2.1 a.example.org b.example.org\nnonsense\n");
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     let path = world.text("hosts");
     assert_eq!(world.value("coredns_hosts_entries", &path), Some(4.0));
     assert_eq!(world.value("portolan_hosts_bad_lines", &path), Some(1.0));
@@ -295,7 +298,7 @@ async fn the_task_ends_when_nobody_takes_its_rows() {
     let mut world = World::new();
     world.write("hosts", "192.0.2.1 a.example.org\n");
     let mut hosts = world.start(world.config(&["hosts"]));
-    hosts.settle().await;
+    hosts.first().await;
     hosts.batches.close();
     world.write("hosts", "192.0.2.1 b.example.org\n");
     hosts.tracker.close();
@@ -304,49 +307,9 @@ async fn the_task_ends_when_nobody_takes_its_rows() {
         .expect("the task ends");
 }
 
-/// A scratch directory and what the tasks count.
-struct World {
-    dir: TempDir,
-    registry: Registry,
-    families: Families,
-}
-
-/// A running task, from the table's side.
-struct Hosts {
-    root: String,
-    handle: Handle,
-    batches: mpsc::Receiver<Batch>,
-    tracker: TaskTracker,
-    cancel: CancellationToken,
-}
-
-/// Paths below the scratch directory, each with its owners of addresses.
-#[derive(Debug)]
-struct Shown(Vec<(String, String)>);
-
 impl World {
     fn new() -> Self {
-        let registry = Registry::new();
-        Self {
-            dir: TempDir::new().unwrap(),
-            families: Families::register(&registry).unwrap(),
-            registry,
-        }
-    }
-
-    fn path(&self, tail: &str) -> PathBuf {
-        self.dir.path().join(tail)
-    }
-
-    fn text(&self, tail: &str) -> String {
-        self.path(tail).to_str().unwrap().to_owned()
-    }
-
-    #[expect(clippy::needless_pass_by_ref_mut, reason = "it changes the world")]
-    fn write(&mut self, tail: &str, text: &str) {
-        let path = self.path(tail);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        Self::with(Families::register)
     }
 
     #[expect(clippy::needless_pass_by_ref_mut, reason = "it changes the world")]
@@ -368,18 +331,10 @@ impl World {
         }
     }
 
-    fn start(&self, config: Config) -> Hosts {
-        let (changes, batches) = mpsc::channel(4);
-        let tracker = TaskTracker::new();
-        let cancel = CancellationToken::new();
-        let families = self.families.clone();
-        Hosts {
-            root: format!("{}/", self.dir.path().display()),
-            handle: HostsTask::spawn(config, changes, families, &tracker, cancel.clone()),
-            batches,
-            tracker,
-            cancel,
-        }
+    fn start(&self, config: Config) -> Running {
+        self.spawn("", |changes, tracker, cancel| {
+            HostsTask::spawn(config, changes, self.families.clone(), tracker, cancel)
+        })
     }
 
     /// Value of a gauge for a file.
@@ -405,77 +360,3 @@ impl World {
             .collect()
     }
 }
-
-impl Hosts {
-    async fn batch(&mut self) -> Option<Batch> {
-        let batch = tokio::time::timeout(PATIENCE, self.batches.recv());
-        batch.await.ok().flatten()
-    }
-
-    /// The first batch.
-    async fn first(&mut self) -> Shown {
-        let mut batch = self.batch().await.expect("the first batch");
-        let published = batch.published.take().expect("wants to know");
-        published();
-        // The subscription to changes begins after the first batch.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        self.show(batch)
-    }
-
-    /// Waits until the task is at rest.
-    async fn settle(&mut self) {
-        self.first().await;
-    }
-
-    /// The next batch.
-    async fn next(&mut self) -> Shown {
-        let batch = self.batch().await.expect("a batch in time");
-        assert!(batch.published.is_none());
-        self.show(batch)
-    }
-
-    /// Makes sure that no batch comes for a while.
-    async fn silent(&mut self, span: Duration) {
-        if let Ok(batch) = tokio::time::timeout(span, self.batches.recv()).await {
-            panic!("{batch:?}");
-        }
-    }
-
-    fn show(&self, batch: Batch) -> Shown {
-        let changes = batch.changes.into_iter().map(|change| {
-            assert_eq!(change.layer, LayerId(1));
-            let Source::HostsFile(path) = change.source else {
-                return (String::new(), String::new());
-            };
-            let owners: Vec<String> = change
-                .rows
-                .iter()
-                .filter(|row| !row.owner.to_string().ends_with(".arpa."))
-                .map(|row| row.owner.to_string())
-                .collect();
-            let tail = path.strip_prefix(&self.root).unwrap().to_owned();
-            (tail, owners.join(" "))
-        });
-        Shown(changes.collect())
-    }
-}
-
-impl Drop for Hosts {
-    fn drop(&mut self) {
-        self.cancel.cancel();
-    }
-}
-
-impl<const N: usize> PartialEq<[(&str, &str); N]> for Shown {
-    fn eq(&self, other: &[(&str, &str); N]) -> bool {
-        self.0.len() == N
-            && self
-                .0
-                .iter()
-                .zip(other)
-                .all(|((path, owners), other)| (path.as_str(), owners.as_str()) == *other)
-    }
-}
-
-/// How soon a change has to be seen.
-const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,13 +1,15 @@
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use portolan_table::LayerId;
-use prometheus::Registry;
-use tempfile::TempDir;
 
 use super::*;
+use crate::fixture;
+use crate::fixture::Running;
+
+/// Files of one test, and what is counted.
+type World = fixture::World<Families>;
 
 #[tokio::test]
 async fn all_files_come_in_the_first_batch() {
@@ -229,48 +231,9 @@ async fn the_figures_of_a_task_go_with_it() {
     assert_eq!(world.value("coredns_traefik_externals_records_total"), 1.0);
 }
 
-/// Files of one test, and what is counted.
-struct World {
-    dir: TempDir,
-    registry: Registry,
-    families: Families,
-}
-
-/// A running task.
-struct Running {
-    handle: Handle,
-    batches: mpsc::Receiver<Batch>,
-    tracker: TaskTracker,
-    cancel: CancellationToken,
-}
-
-/// File and owners of each change of a batch.
-#[derive(Debug)]
-struct Shown(Vec<(String, String)>);
-
 impl World {
     fn new() -> Self {
-        let registry = Registry::new();
-        Self {
-            dir: TempDir::new().unwrap(),
-            families: Families::register(&registry).unwrap(),
-            registry,
-        }
-    }
-
-    fn path(&self, tail: &str) -> PathBuf {
-        self.dir.path().join(tail)
-    }
-
-    fn text(&self, tail: &str) -> String {
-        self.path(tail).to_str().unwrap().to_owned()
-    }
-
-    #[expect(clippy::needless_pass_by_ref_mut, reason = "it changes the world")]
-    fn write(&mut self, tail: &str, text: &str) {
-        let path = self.path(tail);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        Self::with(Families::register)
     }
 
     /// A directive that would find a change by polling after a minute only.
@@ -283,16 +246,9 @@ impl World {
     }
 
     fn start(&self, config: Config) -> Running {
-        let (changes, batches) = mpsc::channel(4);
-        let tracker = TaskTracker::new();
-        let cancel = CancellationToken::new();
-        let families = self.families.clone();
-        Running {
-            handle: TraefikTask::spawn(config, changes, families, &tracker, cancel.clone()),
-            batches,
-            tracker,
-            cancel,
-        }
+        self.spawn("d", |changes, tracker, cancel| {
+            TraefikTask::spawn(config, changes, self.families.clone(), tracker, cancel)
+        })
     }
 
     /// Value of a family that has no labels.
@@ -301,71 +257,6 @@ impl World {
         let family = families.iter().find(|family| family.name() == name);
         let metric = family.unwrap().get_metric().first().unwrap();
         metric.get_gauge().get_value() + metric.get_counter().get_value()
-    }
-}
-
-impl Running {
-    async fn batch(&mut self) -> Option<Batch> {
-        let batch = tokio::time::timeout(PATIENCE, self.batches.recv());
-        batch.await.ok().flatten()
-    }
-
-    /// The first batch.
-    async fn first(&mut self) -> Shown {
-        let mut batch = self.batch().await.expect("the first batch");
-        batch.published.take().expect("wants to know")();
-        // The subscription to changes begins after the first batch.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        Shown::new(batch)
-    }
-
-    /// The next batch.
-    async fn next(&mut self) -> Shown {
-        let batch = self.batch().await.expect("a batch in time");
-        assert!(batch.published.is_none());
-        Shown::new(batch)
-    }
-
-    /// Makes sure that no batch comes for a while.
-    async fn silent(&mut self, span: Duration) {
-        if let Ok(batch) = tokio::time::timeout(span, self.batches.recv()).await {
-            panic!("{batch:?}");
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.cancel.cancel();
-    }
-}
-
-impl Shown {
-    fn new(batch: Batch) -> Self {
-        let changes = batch.changes.into_iter().map(|change| {
-            let Source::TraefikFile(path) = change.source else {
-                panic!("{:?}", change.source);
-            };
-            let mut owners: Vec<String> = change
-                .rows
-                .iter()
-                .map(|row| row.owner.to_string())
-                .collect();
-            owners.dedup();
-            let tail = path.rsplit('/').next().unwrap().to_owned();
-            (tail, owners.join(" "))
-        });
-        Self(changes.collect())
-    }
-}
-
-impl<const N: usize> PartialEq<[(&str, &str); N]> for Shown {
-    fn eq(&self, other: &[(&str, &str); N]) -> bool {
-        let shown = self
-            .0
-            .iter()
-            .map(|(path, owners)| (path.as_str(), owners.as_str()));
-        shown.eq(other.iter().copied())
     }
 }
 
@@ -391,6 +282,3 @@ fn variables(pairs: &[(&str, &str)]) -> Arc<Variables> {
             .collect(),
     )
 }
-
-/// How soon a change has to be seen.
-const PATIENCE: Duration = Duration::from_secs(1);
