@@ -49,6 +49,11 @@ bench *arguments:
 bench-cluster *arguments:
     cargo bench --locked --bench cluster -- {{ arguments }}
 
+# What the server takes of the memory under a million names, a thousand connections, large answers and frozen upstreams, beside
+# the bar of 50 MB. `--binary PROGRAM` measures another one, such as dist/portolan.
+bench-memory *arguments:
+    cargo bench --locked --bench memory -- {{ arguments }}
+
 # Install peers from Debian, measure beside them, write docs/peers.md and its plot. A CoreDNS binary takes part if
 # PORTOLAN_BENCH_COREDNS names one. Packages start services of their own: not for a machine that serves DNS.
 bench-peers *arguments:

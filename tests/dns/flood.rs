@@ -8,22 +8,16 @@ use std::net::SocketAddr;
 use std::net::TcpStream;
 use std::net::UdpSocket;
 use std::ops::RangeInclusive;
-use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use anyhow::ensure;
 use hickory_proto::rr::RecordType;
-use nix::sys::socket::AddressFamily;
-use nix::sys::socket::SockFlag;
-use nix::sys::socket::SockType;
-use nix::sys::socket::SockaddrIn;
-use nix::sys::socket::bind;
-use nix::sys::socket::connect;
-use nix::sys::socket::socket;
 use portolan_proto::Rtype;
 use portolan_testkit::client::Query;
+use portolan_testkit::client::stream_from;
 use portolan_testkit::process::PATIENCE;
+use portolan_testkit::process::allow_open_files;
 use portolan_testkit::process::clock;
 use portolan_testkit::upstream::Reply;
 
@@ -53,6 +47,9 @@ const LARGE: u32 = 100;
 const BURST_CLIENTS: RangeInclusive<u8> = 21..=22;
 const BURST_CONNECTIONS: usize = 150;
 
+/// Files that a test has open: connections, and what else there is.
+const OPEN_FILES: u64 = 1_500;
+
 /// Octets that the process may take in all, in KiB: 50 MB.
 const RESIDENT_KIB: u64 = 50_000_000 / 1024;
 
@@ -61,6 +58,7 @@ const PEAK_KIB: u64 = 64_000_000 / 1024;
 
 #[test]
 fn a_flood_of_names_leaves_memory_bounded_and_popular_names_kept() -> anyhow::Result<()> {
+    allow_open_files(OPEN_FILES)?;
     let (upstream, server) = start()?;
     let popular = |number: u32| format!("p{}.popular.test", number % POPULAR);
     for number in 0..2 * POPULAR {
@@ -70,7 +68,7 @@ fn a_flood_of_names_leaves_memory_bounded_and_popular_names_kept() -> anyhow::Re
     let connections = CLIENTS
         .into_iter()
         .flat_map(|client| (0..CONNECTIONS).map(move |_| client))
-        .map(|client| connection(client, server.addr()))
+        .map(|client| stream_from(address(client), server.addr(), None))
         .collect::<anyhow::Result<Vec<TcpStream>>>()?;
     let mut next = 0..ONCE;
     let mut burst = 0;
@@ -159,7 +157,7 @@ fn start() -> anyhow::Result<(Upstream, Server)> {
 fn burst_connections(server: SocketAddr) -> anyhow::Result<Vec<TcpStream>> {
     BURST_CLIENTS
         .flat_map(|client| (0..BURST_CONNECTIONS).map(move |_| client))
-        .map(|client| connection(client, server))
+        .map(|client| stream_from(address(client), server, None))
         .collect()
 }
 
@@ -214,19 +212,7 @@ fn ask_all(server: SocketAddr, names: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Connects from an address of this machine.
-fn connection(client: u8, server: SocketAddr) -> anyhow::Result<TcpStream> {
-    let socket = socket(
-        AddressFamily::Inet,
-        SockType::Stream,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
-    let descriptor = socket.as_raw_fd();
-    bind(descriptor, &SockaddrIn::new(127, 0, 0, client, 0))?;
-    let SocketAddr::V4(server) = server else {
-        anyhow::bail!("an IPv4 address is expected");
-    };
-    connect(descriptor, &SockaddrIn::from(server)).context("cannot connect")?;
-    Ok(TcpStream::from(socket))
+/// The address of a client.
+fn address(client: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, client)
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use portolan_testkit::client::Query;
+use portolan_testkit::process::allow_open_files;
 use portolan_testkit::process::clock;
 use portolan_testkit::process::pause;
 use portolan_testkit::upstream::Reply;
@@ -87,6 +88,8 @@ fn timing_an_answer_that_takes_long_reaches_its_connection() -> anyhow::Result<(
 
 #[test]
 fn timing_many_connections_of_one_client_slow_nobody_down() -> anyhow::Result<()> {
+    // The connections, and what else there is.
+    allow_open_files(1_500)?;
     let upstream = Upstream::answering(0)?;
     let corefile = format!(
         ".:PORT {{\n hosts hosts {{\n fallthrough\n }}\n forward . {}\n}}\n",

@@ -32,6 +32,7 @@ pub use load::Sample;
 pub use load::Wrong;
 pub use query::Query;
 pub use stream::Connection;
+pub use stream::stream_from;
 
 /// How long a response is waited for unless a test says otherwise: what a
 /// stub resolver waits.

@@ -24,6 +24,10 @@ use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use anyhow::ensure;
+use nix::sys::resource::Resource;
+use nix::sys::resource::getrlimit;
+use nix::sys::resource::setrlimit;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -297,6 +301,24 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no port is free for UDP and TCP");
+}
+
+/// Lets this process have as many files open as the system allows it to, and
+/// what it starts as well.
+///
+/// # Errors
+///
+/// If that is fewer than `count`.
+pub fn allow_open_files(count: u64) -> anyhow::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    ensure!(
+        hard >= count,
+        "{count} open files are needed and the hard limit is {hard} (ulimit -Hn)"
+    );
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(())
 }
 
 /// Waits a little.

@@ -4,14 +4,25 @@ use std::collections::BTreeMap;
 use std::io;
 use std::io::Read as _;
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::TcpStream;
+use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use anyhow::bail;
 use hickory_proto::op::Message;
+use nix::sys::socket::AddressFamily;
+use nix::sys::socket::SockFlag;
+use nix::sys::socket::SockType;
+use nix::sys::socket::SockaddrIn;
+use nix::sys::socket::bind;
+use nix::sys::socket::connect;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::socket;
+use nix::sys::socket::sockopt::RcvBuf;
 
 use super::Query;
 use super::decode;
@@ -176,4 +187,37 @@ impl Connection {
 fn frame(message: &[u8]) -> anyhow::Result<Vec<u8>> {
     let length = u16::try_from(message.len()).context("a message too long for a stream")?;
     Ok([&length.to_be_bytes(), message].concat())
+}
+
+/// Connects from an address of this machine, to be one client of several. The
+/// system keeps `receive` octets that were not read, or as many as it likes.
+///
+/// # Errors
+///
+/// The server is not on an IPv4 loopback address, or does not accept.
+pub fn stream_from(
+    client: Ipv4Addr,
+    server: SocketAddr,
+    receive: Option<usize>,
+) -> anyhow::Result<TcpStream> {
+    ensure_loopback(server)?;
+    let SocketAddr::V4(server) = server else {
+        bail!("{server} is not an IPv4 address");
+    };
+    let socket = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    // The window is agreed on with the connection.
+    if let Some(octets) = receive {
+        setsockopt(&socket, RcvBuf, &octets)?;
+    }
+    let descriptor = socket.as_raw_fd();
+    let [a, b, c, d] = client.octets();
+    bind(descriptor, &SockaddrIn::new(a, b, c, d, 0)).context("binding a client address")?;
+    connect(descriptor, &SockaddrIn::from(server))
+        .with_context(|| format!("connecting to {server}"))?;
+    Ok(TcpStream::from(socket))
 }
