@@ -20,6 +20,7 @@ use hyper::Method;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
+use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper::header;
@@ -45,6 +46,8 @@ use crate::line::SILENCE;
 use crate::lines::Limits;
 use crate::question::Hop;
 use crate::question::response_rcode;
+use crate::room::LARGE_RESPONSES;
+use crate::room::Room;
 use crate::stream::Exchanged;
 use crate::stream::read;
 use crate::udp::UDP_PAYLOAD;
@@ -54,6 +57,11 @@ const MEDIA_TYPE: &str = "application/dns-message";
 
 /// Most octets of a response that are read: the longest message.
 const MAX_MESSAGE: usize = 65_535;
+
+/// Octets of a response that are taken before there is room for it, and those
+/// of all responses on one connection.
+const STREAM_WINDOW: u32 = 16 << 10;
+const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// The id of every message: equal queries are equal requests (RFC 8484 §4.1).
 /// What tells them apart is the stream of HTTP/2.
@@ -74,6 +82,8 @@ pub(crate) struct Https {
     current: Mutex<Option<Connection>>,
     /// Where connections run.
     spawner: Spawner,
+    /// Where large responses find room.
+    room: &'static Room,
 }
 
 /// A connection, or one that is being made. Cloning shares it.
@@ -140,6 +150,7 @@ impl Https {
             limits,
             current: Mutex::default(),
             spawner: Spawner { tracker, token },
+            room: &LARGE_RESPONSES,
         }
     }
 
@@ -238,12 +249,15 @@ impl Https {
         let mut sender = connection.opened().await?;
         let request = self.request(question, edns)?;
         let response = sender.send_request(request).await.map_err(lost)?;
+        waiting.heard();
         check(&response)?;
-        let body = Limited::new(response.into_body(), MAX_MESSAGE);
-        let body = body
-            .collect()
-            .await
-            .map_err(|error| http_fault(error.to_string()))?;
+        let body = response.into_body();
+        let length = body.size_hint().upper();
+        let length = length.and_then(|length| u16::try_from(length).ok());
+        let reading = Limited::new(body, MAX_MESSAGE).collect();
+        // From here on it is passed on without a pause.
+        let (body, _room) = self.room.read(length.unwrap_or(u16::MAX), reading).await;
+        let body = body.map_err(|error| http_fault(error.to_string()))?;
         waiting.heard();
         Ok(body.to_bytes().into())
     }
@@ -395,7 +409,10 @@ async fn drive(
 ) {
     let connecting = async {
         let stream = dialer.dial_http().await?;
-        http2::handshake(spawner, TokioIo::new(stream))
+        http2::Builder::new(spawner)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| Fault::new(Step::Dial, Cause::Http(text(&error).into())))
     };

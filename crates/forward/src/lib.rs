@@ -46,6 +46,7 @@ mod question;
 mod race;
 mod resolv_conf;
 mod resolver;
+mod room;
 mod sockets;
 mod special;
 mod stanza;

@@ -10,15 +10,11 @@
 //! long that while may be, an upstream can say (RFC 7828): a line ends before
 //! its time is up, so that no query meets a connection that closes.
 //!
-//! An upstream may send a thousand large responses at once, faster than those
-//! who asked pass them on. All lines together read no more of them than there
-//! is room for; the rest waits with the upstream (RFC 7766 §6.2.1.1 leaves
-//! that to TCP).
+//! Large responses are read when there is [`crate::room`] for them.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -33,8 +29,6 @@ use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt as _;
 use tokio::io::BufReader;
 use tokio::sync::Notify;
-use tokio::sync::Semaphore;
-use tokio::sync::SemaphorePermit;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -44,6 +38,10 @@ use crate::dial::Dialed;
 use crate::error::Cause;
 use crate::error::Fault;
 use crate::error::Step;
+use crate::room::LARGE;
+use crate::room::LARGE_RESPONSES;
+use crate::room::Room;
+use crate::room::Taken;
 
 /// Most queries that wait on one line.
 const MAX_WAITING: usize = 1024;
@@ -60,23 +58,6 @@ const MARGIN: Duration = Duration::from_millis(500);
 
 /// How often a line that is to end looks whether its last response came.
 const RECHECK: Duration = Duration::from_millis(100);
-
-/// Octets of a response from which on it needs room before it is read.
-const LARGE: usize = 4096;
-
-/// Octets of large responses that were read from any line, and not yet taken
-/// by those who asked.
-const ROOM: usize = 4 << 20;
-
-/// How long a large response holds its room while it is being read. One that
-/// takes longer is read without, so that an upstream which stops in the midst
-/// of responses does not keep others from theirs.
-const STALLED: Duration = Duration::from_secs(1);
-
-/// The room there is for large responses. It is of the process, as the memory
-/// is. It is held for a bounded time: until the response was read, and then
-/// until whoever asked has a turn, or has gone.
-static LARGE_RESPONSES: Semaphore = Semaphore::const_new(ROOM);
 
 /// Octets that are gathered for one write.
 const GATHER: usize = 16 * 1024;
@@ -103,7 +84,7 @@ struct Message {
     /// What was read.
     octets: Vec<u8>,
     /// The room it takes until it is taken, if it is large.
-    room: Option<SemaphorePermit<'static>>,
+    room: Option<Taken>,
 }
 
 /// What goes on on a line.
@@ -388,31 +369,23 @@ async fn read(reader: impl AsyncRead + Unpin, state: &Mutex<State>) -> Fault {
 /// there is room.
 async fn message(
     reader: &mut (impl AsyncBufRead + Unpin),
-    room: &'static Semaphore,
+    room: &'static Room,
 ) -> io::Result<Message> {
     let length = reader.read_u16().await?;
-    let mut octets = Vec::new();
-    if usize::from(length) < LARGE {
-        octets.resize(usize::from(length), 0);
+    if usize::from(length) >= LARGE {
+        // What is announced and does not come takes no room from others.
+        reader.fill_buf().await?;
+    }
+    let reading = async {
+        let mut octets = vec![0; usize::from(length)];
         reader.read_exact(&mut octets).await?;
-        return Ok(Message { octets, room: None });
-    }
-    // What is announced and does not come takes no room from others.
-    reader.fill_buf().await?;
-    let permit = room.acquire_many(u32::from(length)).await;
-    let mut room = Some(permit.expect("it is never closed"));
-    octets.resize(usize::from(length), 0);
-    {
-        let mut reading = pin!(reader.read_exact(&mut octets));
-        match timeout(STALLED, &mut reading).await {
-            Ok(result) => result?,
-            Err(_) => {
-                room = None;
-                reading.await?
-            }
-        };
-    }
-    Ok(Message { octets, room })
+        Ok::<_, io::Error>(octets)
+    };
+    let (octets, room) = room.read(length, reading).await;
+    Ok(Message {
+        octets: octets?,
+        room,
+    })
 }
 
 /// Writes frames until the connection ends or nobody is left to ask.
@@ -459,6 +432,8 @@ async fn idle(state: &Mutex<State>, changed: &Notify) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use tokio::io::DuplexStream;
     use tokio_util::task::TaskTracker;
 
@@ -574,7 +549,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn large_messages_are_read_once_there_is_room() {
-        let room: &'static Semaphore = Box::leak(Box::new(Semaphore::new(9_000)));
+        let room: &'static Room = Box::leak(Box::new(Room::new(9_000)));
         let wait = Duration::from_millis(100);
         let (mut near, far) = tokio::io::duplex(64 * 1024);
         let mut far = BufReader::new(far);
@@ -583,7 +558,7 @@ mod tests {
             near.write_all(&vec![7; usize::from(length)]).await.unwrap();
         }
         let first = message(&mut far, room).await.unwrap();
-        assert_eq!(room.available_permits(), 4_000);
+        assert_eq!(room.free(), 4_000);
         let second = {
             let mut second = pin!(message(&mut far, room));
             timeout(wait, &mut second).await.unwrap_err();
@@ -591,29 +566,29 @@ mod tests {
             timeout(wait, second).await.unwrap().unwrap()
         };
         assert_eq!(second.octets, [7; 5_000]);
-        assert_eq!(room.available_permits(), 4_000);
+        assert_eq!(room.free(), 4_000);
         // A small one needs none.
         let small = timeout(wait, message(&mut far, room)).await.unwrap();
         assert!(small.unwrap().room.is_none());
         drop(second);
-        assert_eq!(room.available_permits(), 9_000);
+        assert_eq!(room.free(), 9_000);
         assert_eq!(message(&mut far, room).await.unwrap().octets, [7; 5_000]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_large_message_that_stalls_keeps_no_room() {
-        let room: &'static Semaphore = Box::leak(Box::new(Semaphore::new(9_000)));
+        let room: &'static Room = Box::leak(Box::new(Room::new(9_000)));
         let (mut near, far) = tokio::io::duplex(64 * 1024);
         let mut far = BufReader::new(far);
         let mut reading = pin!(message(&mut far, room));
         near.write_u16(5_000).await.unwrap();
-        timeout(STALLED / 2, &mut reading).await.unwrap_err();
-        assert_eq!(room.available_permits(), 9_000, "nothing came yet");
+        timeout(HALF, &mut reading).await.unwrap_err();
+        assert_eq!(room.free(), 9_000, "nothing came yet");
         near.write_all(&[7; 4_000]).await.unwrap();
-        timeout(STALLED / 2, &mut reading).await.unwrap_err();
-        assert_eq!(room.available_permits(), 4_000);
-        timeout(STALLED, &mut reading).await.unwrap_err();
-        assert_eq!(room.available_permits(), 9_000);
+        timeout(HALF, &mut reading).await.unwrap_err();
+        assert_eq!(room.free(), 4_000);
+        timeout(2 * HALF, &mut reading).await.unwrap_err();
+        assert_eq!(room.free(), 9_000);
         near.write_all(&[7; 1_000]).await.unwrap();
         assert_eq!(reading.await.unwrap().octets, [7; 5_000]);
     }
@@ -623,7 +598,7 @@ mod tests {
         let (line, mut peer) = open(Duration::from_secs(10)).await;
         let large = |id: u16| [&id.to_be_bytes()[..], &[0; 59_998]].concat();
         // More than there is room for, if any of it were kept.
-        for turn in 0..2 * ROOM / 60_000 {
+        for turn in 0..2 * LARGE_RESPONSES.free() / 60_000 {
             let ask = line.ask(|id| frame(id, b'a'));
             let serve = async {
                 let query = next(&mut peer).await;
@@ -644,6 +619,9 @@ mod tests {
             assert_eq!(answer.unwrap().1.len(), 60_000);
         }
     }
+
+    /// Half of the time that a response may stall.
+    const HALF: Duration = Duration::from_millis(500);
 
     /// The next message at the other end.
     async fn next(peer: &mut DuplexStream) -> Vec<u8> {
