@@ -24,6 +24,11 @@ pub struct Limits {
     /// connections. One more closes the connection for which most wait.
     /// Default 8 MiB, less where little memory is to be had.
     pub unsent: usize,
+    /// Octets of messages that TCP clients have begun and not finished, over
+    /// all connections; what fits 512 octets is not counted. One more closes
+    /// the connection that has sent most. Default 2 MiB, less where little
+    /// memory is to be had.
+    pub unfinished: usize,
     /// How long a TCP connection may be silent between messages (RFC 7766
     /// §6.2.3). Default 10 s.
     pub idle: Duration,
@@ -49,6 +54,7 @@ impl Default for Limits {
             connections_per_client: 256,
             pipelined: 128,
             unsent: 8 << 20,
+            unfinished: 2 << 20,
             idle: Duration::from_secs(10),
             read: Duration::from_secs(3),
             write: Duration::from_secs(5),
@@ -73,7 +79,8 @@ impl Limits {
     }
 
     /// These under a limit of `octets` of memory: a quarter of them is for
-    /// queries that wait, an eighth for responses that do.
+    /// queries that wait, an eighth for responses that do, a thirty-second for
+    /// messages that are not finished.
     pub fn within_memory(self, octets: u64) -> Self {
         let share = |octets: u64| usize::try_from(octets).unwrap_or(usize::MAX);
         let pending = share(octets / 4 / PENDING_OCTETS).max(MIN_PENDING);
@@ -81,6 +88,7 @@ impl Limits {
             pending: self.pending.min(pending),
             pending_per_client: self.pending_per_client.min(pending / 4),
             unsent: self.unsent.min(share(octets / 8)),
+            unfinished: self.unfinished.min(share(octets / 32)),
             ..self
         }
     }
@@ -104,7 +112,7 @@ mod tests {
         assert_eq!(default.within_memory(1 << 30), default);
         let small = default.within_memory(50 << 20);
         assert_eq!((small.pending, small.pending_per_client), (400, 100));
-        assert_eq!(small.unsent, 6_553_600);
+        assert_eq!((small.unsent, small.unfinished), (6_553_600, 1_638_400));
         assert_eq!(small.connections, default.connections);
         assert_eq!(default.within_memory(0).pending, MIN_PENDING);
     }

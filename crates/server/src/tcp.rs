@@ -1,19 +1,16 @@
 //! TCP: connections, and the messages on them (RFC 7766).
 
-use std::collections::BTreeMap;
+mod connections;
+mod frames;
+
 use std::io;
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
@@ -25,7 +22,6 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::Families;
 use crate::Limits;
 use crate::Routing;
 use crate::Transport;
@@ -35,6 +31,12 @@ use crate::handle::Shared;
 use crate::handle::Step;
 use crate::server::Queries;
 use crate::udp::now;
+
+pub(crate) use connections::Connections;
+use connections::Held;
+use connections::Kind;
+use connections::Share;
+use frames::Frames;
 
 /// How long to wait after the kernel refused a connection for want of
 /// descriptors or memory; at once it would refuse again.
@@ -60,31 +62,6 @@ pub(crate) struct Acceptor {
     pub(crate) stop: CancellationToken,
 }
 
-/// The open connections of all listeners.
-pub(crate) struct Connections {
-    /// Bounds on them.
-    limits: Limits,
-    /// What is counted.
-    families: Families,
-    /// The connections by number.
-    open: Mutex<(u64, BTreeMap<u64, Open>)>,
-    /// Octets of responses that clients have not taken yet, those of
-    /// connections that are being closed as well.
-    unsent: AtomicUsize,
-}
-
-/// What is known of an open connection.
-struct Open {
-    /// Address of the client.
-    client: IpAddr,
-    /// When the last message was read.
-    active: Instant,
-    /// Octets of responses that the client has not taken yet.
-    unsent: Arc<AtomicUsize>,
-    /// Closes it.
-    close: CancellationToken,
-}
-
 /// One connection.
 struct Connection {
     /// What it shares with the others.
@@ -95,8 +72,8 @@ struct Connection {
     client: SocketAddr,
     /// Address and port of the server.
     local: SocketAddr,
-    /// Octets of responses that the client has not taken yet.
-    unsent: Arc<AtomicUsize>,
+    /// What is held for it.
+    held: Arc<Held>,
     /// Closes it.
     close: CancellationToken,
 }
@@ -106,8 +83,8 @@ struct Connection {
 struct Outlet {
     /// To be written.
     responses: mpsc::Sender<Outgoing>,
-    /// Octets that wait there.
-    unsent: Arc<AtomicUsize>,
+    /// What is held for the connection.
+    held: Arc<Held>,
     /// All connections.
     connections: Arc<Connections>,
 }
@@ -120,24 +97,6 @@ struct Outgoing {
     permit: OwnedSemaphorePermit,
     /// Its octets, which are counted until it is written.
     share: Share,
-}
-
-/// Octets that are counted until it is dropped.
-struct Share {
-    /// How many.
-    octets: usize,
-    /// Those of the connection.
-    unsent: Arc<AtomicUsize>,
-    /// All connections.
-    connections: Arc<Connections>,
-}
-
-/// Splits a stream into messages.
-struct Frames {
-    /// The stream.
-    stream: OwnedReadHalf,
-    /// What was read and not yet taken.
-    buffer: Vec<u8>,
 }
 
 // === impl Acceptor ===
@@ -181,17 +140,17 @@ impl Acceptor {
         drop(stream.set_nodelay(true));
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let close = self.stop.child_token();
-        let unsent = Arc::<AtomicUsize>::default();
+        let held = Arc::<Held>::default();
         let number = self
             .connections
-            .add(client.ip(), Arc::clone(&unsent), close.clone(), now());
+            .add(client.ip(), Arc::clone(&held), close.clone(), now());
         let local = SocketAddr::new(local.ip().to_canonical(), local.port());
         let connection = Connection {
             acceptor: Arc::clone(self),
             number,
             client,
             local,
-            unsent,
+            held,
             close,
         };
         self.queries
@@ -211,103 +170,6 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-// === impl Connections ===
-
-impl Connections {
-    /// No connections yet.
-    pub(crate) fn new(limits: Limits, families: Families) -> Self {
-        Self {
-            limits,
-            families,
-            open: Mutex::default(),
-            unsent: AtomicUsize::new(0),
-        }
-    }
-
-    /// Notes a new connection. If there are too many, the one that has been
-    /// silent longest is closed: of the same client if that one has too many.
-    fn add(
-        &self,
-        client: IpAddr,
-        unsent: Arc<AtomicUsize>,
-        close: CancellationToken,
-        now: Instant,
-    ) -> u64 {
-        let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next, open) = &mut *guard;
-        let of_client = open.values().filter(|other| other.client == client).count();
-        let victim = if of_client >= self.limits.connections_per_client {
-            oldest(open.iter().filter(|(_, other)| other.client == client))
-        } else if open.len() >= self.limits.connections {
-            oldest(open.iter())
-        } else {
-            None
-        };
-        if let Some(victim) = victim.and_then(|number| open.remove(&number)) {
-            victim.close.cancel();
-            self.families.evicted.inc();
-        }
-        *next += 1;
-        open.insert(
-            *next,
-            Open {
-                client,
-                active: now,
-                unsent,
-                close,
-            },
-        );
-        self.families
-            .connections
-            .set(i64::try_from(open.len()).unwrap_or(i64::MAX));
-        *next
-    }
-
-    /// Closes connections, those first for which most octets wait, until no
-    /// more wait for the others than may.
-    fn relieve(&self) {
-        let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = &mut guard.1;
-        let waiting = |open: &Open| open.unsent.load(Ordering::Relaxed);
-        // What waits for one that was closed before goes with it, soon.
-        let mut unsent: usize = open.values().map(waiting).sum();
-        while unsent > self.limits.unsent
-            && let Some((&number, octets)) = open
-                .iter()
-                .map(|(number, open)| (number, waiting(open)))
-                .max_by_key(|(_, octets)| *octets)
-            && let Some(victim) = open.remove(&number)
-        {
-            victim.close.cancel();
-            self.families.evicted.inc();
-            unsent = unsent.saturating_sub(octets);
-        }
-    }
-
-    /// Notes that a message was read.
-    fn touch(&self, number: u64, now: Instant) {
-        let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = guard.1.get_mut(&number) {
-            open.active = now;
-        }
-    }
-
-    /// Forgets a connection.
-    fn remove(&self, number: u64) {
-        let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.1.remove(&number);
-        self.families
-            .connections
-            .set(i64::try_from(guard.1.len()).unwrap_or(i64::MAX));
-    }
-}
-
-/// The connection that has been silent longest.
-fn oldest<'a>(open: impl Iterator<Item = (&'a u64, &'a Open)>) -> Option<u64> {
-    open.min_by_key(|(_, open)| open.active)
-        .map(|(number, _)| *number)
-}
-
 // === impl Connection ===
 
 impl Connection {
@@ -319,7 +181,7 @@ impl Connection {
         let (responses, outgoing) = mpsc::channel(limits.pipelined);
         let outlet = Outlet {
             responses,
-            unsent: Arc::clone(&self.unsent),
+            held: Arc::clone(&self.held),
             connections: Arc::clone(&self.acceptor.connections),
         };
         let writing = write_all(writer, outgoing, limits.write);
@@ -356,10 +218,9 @@ impl Connection {
 
     /// Reads messages and starts to answer them.
     async fn read_all(&self, stream: OwnedReadHalf, outlet: Outlet, permits: Arc<Semaphore>) {
-        let mut frames = Frames {
-            stream,
-            buffer: Vec::new(),
-        };
+        let connections = &self.acceptor.connections;
+        let share = Share::new(Kind::Unfinished, &self.held, connections);
+        let mut frames = Frames::new(stream, share);
         let limits = self.acceptor.limits;
         loop {
             let next = async {
@@ -370,7 +231,7 @@ impl Connection {
                         // RFC 7766 §6.2.3: idle means nothing outstanding.
                         Err(error)
                             if error.kind() == io::ErrorKind::TimedOut
-                                && frames.buffer.is_empty()
+                                && !frames.has_begun()
                                 && permits.available_permits() + 1 < limits.pipelined => {}
                         Err(_) => return None,
                     }
@@ -386,7 +247,7 @@ impl Connection {
             let now = now();
             self.acceptor.connections.touch(self.number, now);
             self.answer(&message, now, &outlet, permit);
-            if self.unsent.load(Ordering::Relaxed) > AHEAD {
+            if self.held.of(Kind::Unsent).load(Ordering::Relaxed) > AHEAD {
                 // Let it be written before there is more.
                 tokio::task::yield_now().await;
             }
@@ -471,17 +332,8 @@ impl Outlet {
     /// most wait is closed.
     fn put(&self, response: &[u8], permit: OwnedSemaphorePermit) {
         let framed = framed(response);
-        let octets = framed.len();
-        let share = Share {
-            octets,
-            unsent: Arc::clone(&self.unsent),
-            connections: Arc::clone(&self.connections),
-        };
-        self.unsent.fetch_add(octets, Ordering::Relaxed);
-        let before = self.connections.unsent.fetch_add(octets, Ordering::Relaxed);
-        if before.saturating_add(octets) > self.connections.limits.unsent {
-            self.connections.relieve();
-        }
+        let mut share = Share::new(Kind::Unsent, &self.held, &self.connections);
+        share.set(framed.len());
         let outgoing = Outgoing {
             framed,
             permit,
@@ -489,60 +341,6 @@ impl Outlet {
         };
         // The channel has a place for each permit.
         drop(self.responses.try_send(outgoing));
-    }
-}
-
-// === impl Share ===
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.unsent.fetch_sub(self.octets, Ordering::Relaxed);
-        let all = &self.connections.unsent;
-        all.fetch_sub(self.octets, Ordering::Relaxed);
-    }
-}
-
-// === impl Frames ===
-
-impl Frames {
-    /// The next message: its first octet within `idle`, the rest within
-    /// `read`. Cancel safe: what was read stays in the buffer.
-    async fn next(&mut self, idle: Duration, read: Duration) -> io::Result<Vec<u8>> {
-        if self.buffer.is_empty() {
-            timeout(idle, self.fill())
-                .await
-                .map_err(|_| io::ErrorKind::TimedOut)??;
-        }
-        timeout(read, async {
-            loop {
-                if let Some(message) = self.take() {
-                    return Ok(message);
-                }
-                self.fill().await?;
-            }
-        })
-        .await
-        .map_err(|_| io::ErrorKind::TimedOut)?
-    }
-
-    /// Reads some more.
-    async fn fill(&mut self) -> io::Result<()> {
-        match self.stream.read_buf(&mut self.buffer).await? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes a message that is complete off the buffer.
-    fn take(&mut self) -> Option<Vec<u8>> {
-        let (length, rest) = self.buffer.split_first_chunk::<2>()?;
-        let length = usize::from(u16::from_be_bytes(*length));
-        let message = rest.get(..length)?.to_vec();
-        self.buffer.drain(..2 + length);
-        if self.buffer.is_empty() && self.buffer.capacity() > 8192 {
-            self.buffer = Vec::new();
-        }
-        Some(message)
     }
 }
 
