@@ -37,7 +37,7 @@ pub(crate) struct Race<'a> {
     /// Whom to ask.
     pub(crate) upstreams: &'a [Arc<Upstream>],
     /// What to ask.
-    pub(crate) question: &'a Question,
+    pub(crate) question: &'a Arc<Question>,
     /// The account of second queries.
     pub(crate) hedging: &'a Arc<Hedging>,
     /// Where attempts go on in the background.
@@ -106,7 +106,7 @@ impl Race<'_> {
                     .filter(|&overdue| overdue < wait)
                     .map(|overdue| now + overdue);
                 let until = (now + self.read_timeout).min(deadline);
-                let (asked, question) = (Arc::clone(upstream), self.question.clone());
+                let (asked, question) = (Arc::clone(upstream), Arc::clone(self.question));
                 running.push(Box::pin(async move {
                     let result = asked.ask(&question, transport, until).await;
                     (begun, attempt.upstream, result)

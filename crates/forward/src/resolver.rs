@@ -171,7 +171,7 @@ impl Resolver {
     ///
     /// [`Failure`] if nobody gave an answer, or too many queries are waiting
     /// for one.
-    pub async fn resolve(&self, question: Question, asker: Asker) -> Result<Answer, Failure> {
+    pub async fn resolve(&self, question: &Arc<Question>, asker: Asker) -> Result<Answer, Failure> {
         // A zone is not one message (RFC 5936 §2.2), and not for passing on.
         if matches!(question.qtype, Rtype::AXFR | Rtype::IXFR) {
             return Err(Failure::transfer());
@@ -179,20 +179,20 @@ impl Resolver {
         if self.inner.loops.has_returned(&question.qname) {
             return Err(Failure::looped());
         }
-        if let Some(answer) = self.inner.special(&question) {
+        if let Some(answer) = self.inner.special(question) {
             return Ok(answer);
         }
         let Some(cache) = &self.inner.cache else {
-            return self.inner.fetch(&question, Some(asker)).await;
+            return self.inner.fetch(question, Some(asker)).await;
         };
-        cache.missed(&question);
-        let Some(entry) = cache.stale(&question, clock()) else {
-            return self.inner.fetch(&question, Some(asker)).await;
+        cache.missed(question);
+        let Some(entry) = cache.stale(question, clock()) else {
+            return self.inner.fetch(question, Some(asker)).await;
         };
         // The attempt goes on when the wait is over: its answer is for the
         // next client.
         let inner = Arc::clone(&self.inner);
-        let asked = question.clone();
+        let asked = Arc::clone(question);
         let kept = Arc::clone(&entry);
         let attempt = self.inner.context.tracker.spawn(async move {
             let result = inner.fetch(&asked, Some(asker)).await;
@@ -201,10 +201,10 @@ impl Resolver {
         });
         match tokio::time::timeout(self.inner.verify_timeout(), attempt).await {
             Ok(Ok(result)) if is_good(&result) => result,
-            Ok(_) => Ok(cache.stale_answer(&question, &entry)),
+            Ok(_) => Ok(cache.stale_answer(question, &entry)),
             Err(_) => {
                 entry.end_refresh(false, clock(), self.inner.recheck());
-                Ok(cache.stale_answer(&question, &entry))
+                Ok(cache.stale_answer(question, &entry))
             }
         }
     }
@@ -258,14 +258,15 @@ impl Inner {
 
     /// Asks upstreams anew what an entry says. Says whether they had an
     /// answer.
-    async fn refresh(self: &Arc<Self>, mut question: Question) -> bool {
+    async fn refresh(self: &Arc<Self>, question: Question) -> bool {
+        let mut question = Arc::new(question);
         let mut result = self.fetch(&question, None).await;
         let truncated = result
             .as_ref()
             .is_ok_and(|answer| answer.message.flags().has(Flags::TRUNCATED));
         // Nobody is there to ask again over TCP.
         if truncated && question.transport == Transport::Udp {
-            question.transport = Transport::Tcp;
+            Arc::make_mut(&mut question).transport = Transport::Tcp;
             result = self.fetch(&question, None).await;
         }
         if let Err(failure) = &result {
@@ -296,8 +297,8 @@ impl Inner {
 
     /// Asks upstreams and keeps what comes of it, once for all who ask the
     /// same at the same time. Without an asker, nobody waits for it.
-    async fn fetch(self: &Arc<Self>, question: &Question, asker: Option<Asker>) -> Outcome {
-        let (inner, asked) = (Arc::clone(self), question.clone());
+    async fn fetch(self: &Arc<Self>, question: &Arc<Question>, asker: Option<Asker>) -> Outcome {
+        let (inner, asked) = (Arc::clone(self), Arc::clone(question));
         let ask = |joined| async move { inner.ask_and_keep(&asked, joined).await };
         let suspicion = || self.suspicion(question, asker);
         let mut result = self.flights.join(question, suspicion, ask).await;
@@ -328,7 +329,11 @@ impl Inner {
 
     /// Asks upstreams and keeps what comes of it. `joined` tells when the
     /// same is asked again meanwhile.
-    async fn ask_and_keep(&self, question: &Question, joined: watch::Receiver<Joined>) -> Outcome {
+    async fn ask_and_keep(
+        &self,
+        question: &Arc<Question>,
+        joined: watch::Receiver<Joined>,
+    ) -> Outcome {
         let mut result = tokio::select! {
             biased;
             result = self.ask(question) => result,
@@ -367,7 +372,7 @@ impl Inner {
 
     /// Asks the stanza that claims the name, and those that it leaves the
     /// question to.
-    async fn ask(&self, question: &Question) -> Outcome {
+    async fn ask(&self, question: &Arc<Question>) -> Outcome {
         let Ok(_permit) = self.context.in_flight.try_acquire() else {
             self.context.families.rejected();
             return Err(Failure::overload(self.context.max_in_flight));

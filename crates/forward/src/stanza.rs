@@ -211,7 +211,7 @@ impl Forward {
     }
 
     /// Asks the upstreams.
-    pub(crate) async fn exchange(&self, question: &Question) -> Result<Exchange, Failure> {
+    pub(crate) async fn exchange(&self, question: &Arc<Question>) -> Result<Exchange, Failure> {
         let _slot = self.slot()?;
         let upstreams = self.upstreams.load_full();
         let plan = self.plan(&upstreams, question)?;

@@ -73,21 +73,24 @@ impl Pending {
         }
     }
 
-    /// Asks the upstreams and writes the response.
-    pub(crate) async fn finish(self, shared: &Shared, out: &mut Vec<u8>) {
+    /// Asks the upstreams and writes the response. Thousands may wait here:
+    /// what can be made anew afterwards is not kept.
+    pub(crate) async fn finish(&self, shared: &Shared, out: &mut Vec<u8>) {
+        let Some(resolver) = &self.block.resolver else {
+            return;
+        };
+        let Some(question) = self.question() else {
+            return;
+        };
+        let result = match resolver.cached(&question, self.received_at) {
+            Some(answer) => Ok(answer),
+            None => resolver.resolve(&question, self.asker()).await,
+        };
+        drop(question);
         let Ok(query) = Query::read(&self.message) else {
             return;
         };
-        let result = match &self.block.resolver {
-            Some(resolver) => {
-                let question = self.question(&query);
-                match resolver.cached(&question, self.received_at) {
-                    Some(answer) => Ok(answer),
-                    None => resolver.resolve(question, self.asker()).await,
-                }
-            }
-            None => return,
-        };
+        out.reserve(RESPONSE);
         let frame = Frame {
             recursion_available: true,
             ..handle::frame(&query, &self.received())
@@ -135,12 +138,13 @@ impl Pending {
     }
 
     /// The question for the upstreams.
-    fn question(&self, query: &Query<'_>) -> Question {
-        let question = handle::question(query, self.transport);
-        match &self.target {
+    fn question(&self) -> Option<Arc<Question>> {
+        let query = Query::read(&self.message).ok()?;
+        let question = handle::question(&query, self.transport);
+        Some(Arc::new(match &self.target {
             Some(target) => question.with_name(target),
             None => question,
-        }
+        }))
     }
 
     /// Passes an answer on.
@@ -208,6 +212,9 @@ impl Pending {
 fn places(octets: usize) -> u32 {
     u32::try_from(octets / OCTETS_PER_PLACE).map_or(u32::MAX, |more| more.saturating_add(1))
 }
+
+/// Octets that most responses fit.
+const RESPONSE: usize = 512;
 
 /// A message of so many octets takes a second place.
 const OCTETS_PER_PLACE: usize = 4 << 10;

@@ -346,7 +346,7 @@ impl Queries {
         let shared = Arc::clone(shared);
         let task = async move {
             let waiting = Waiting::new(&shared);
-            let mut out = Vec::with_capacity(512);
+            let mut out = Vec::new();
             pending.finish(&shared, &mut out).await;
             drop(waiting);
             drop(places);

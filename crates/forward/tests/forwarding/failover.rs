@@ -536,12 +536,13 @@ async fn the_process_has_a_bound_too() {
         .await
         .unwrap();
     let resolver = portolan_forward::Resolver::new(None, vec![forward], &context);
+    let questions = ["a.example", "b.example"].map(|name| Arc::new(question(name)));
     let (_, second) = tokio::join!(
         tokio::time::timeout(
             Duration::from_millis(50),
-            resolver.resolve(question("a.example"), CLIENT)
+            resolver.resolve(&questions[0], CLIENT)
         ),
-        resolver.resolve(question("b.example"), CLIENT),
+        resolver.resolve(&questions[1], CLIENT),
     );
     let failure = second.unwrap_err();
     assert_eq!(failure.rcode, Rcode::REFUSED);

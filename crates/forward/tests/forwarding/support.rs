@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_forward::Answer;
@@ -69,7 +70,10 @@ impl Setup {
     ) -> Result<Answer, portolan_forward::Failure> {
         match self.resolver.cached(question, Instant::now().into_std()) {
             Some(answer) => Ok(answer),
-            None => self.resolver.resolve(question.clone(), CLIENT).await,
+            None => {
+                let question = Arc::new(question.clone());
+                self.resolver.resolve(&question, CLIENT).await
+            }
         }
     }
 
