@@ -3,8 +3,8 @@
 //!
 //! Plain and quick: the best of some rounds, in one thread. Memory is the
 //! growth of the resident set while the table is filled as hosts files fill
-//! it, what the builder keeps included. A batch is of 32 names that are fetched
-//! together before they are looked up.
+//! it, what the builder keeps included. A batch is of 32 names that are found
+//! together.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -18,10 +18,10 @@ use portolan_proto::Rdata;
 use portolan_proto::Rtype;
 use portolan_table::Builder;
 use portolan_table::Change;
+use portolan_table::Holdings;
 use portolan_table::LayerId;
 use portolan_table::LayerOptions;
 use portolan_table::Lookup;
-use portolan_table::Place;
 use portolan_table::Row;
 use portolan_table::Source;
 use portolan_table::Table;
@@ -136,17 +136,19 @@ fn lookup(filled: &Filled, qnames: &[Name], is_expected: fn(&Lookup<'_>) -> bool
 /// Nanoseconds of one lookup among those of a batch.
 fn batch(filled: &Filled, qnames: &[Name]) -> f64 {
     let snapshot = filled.table.load();
-    let mut places: Vec<Place> = Vec::with_capacity(BATCH);
     least(|| {
         let start = now();
         let mut count = 0;
         for qnames in qnames.chunks(BATCH).cycle().take(LOOKUPS / BATCH) {
-            places.clear();
-            places.extend(qnames.iter().map(|qname| snapshot.place(qname.as_wire())));
-            snapshot.fetch(&places);
-            for (qname, place) in qnames.iter().zip(&places) {
-                let qname = black_box(qname.as_wire());
-                let found = snapshot.lookup_at(*place, LAYER, qname, Rtype::A);
+            let mut wires = [&[][..]; BATCH];
+            for (wire, qname) in wires.iter_mut().zip(qnames) {
+                *wire = black_box(qname.as_wire());
+            }
+            let wires = wires.get(..qnames.len()).unwrap_or_default();
+            let mut holdings = [Holdings::default(); BATCH];
+            snapshot.find_all(wires, &mut holdings);
+            for (qname, holdings) in wires.iter().zip(holdings) {
+                let found = snapshot.lookup_in(holdings, LAYER, qname, Rtype::A);
                 assert!(is_answer(black_box(&found)));
             }
             count += qnames.len();

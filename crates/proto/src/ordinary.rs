@@ -9,7 +9,7 @@
 //! [`Query::read`]: crate::Query::read
 //! [`ResponseWriter`]: crate::ResponseWriter
 
-use crate::{EdnsOptions, Flags, HEADER_LEN, Qname, ResponseHead, Rtype};
+use crate::{EdnsOptions, Flags, HEADER_LEN, Qname, ResponseHead, Rtype, Soa};
 
 /// An ordinary query. Its name is kept beside it, in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +43,11 @@ impl<'a> Ordinary<'a> {
     #[inline]
     pub fn read(message: &'a [u8], qname: &mut Qname) -> Option<Self> {
         let (header, body) = message.split_first_chunk::<HEADER_LEN>()?;
-        let [i0, i1, f0, f1, 0, 1, 0, 0, 0, 0, 0, records @ 0..=1] = *header else {
-            return None;
-        };
+        let [i0, i1, f0, f1, counts @ ..] = *header;
         let flags = Flags(u16::from_be_bytes([f0, f1]));
-        if flags.0 & (Flags::RESPONSE | OPCODE) != 0 {
+        // One question, and one additional record at most.
+        let records = u64::from_be_bytes(counts) ^ 1 << 48;
+        if records > 1 || flags.0 & (Flags::RESPONSE | OPCODE) != 0 {
             return None;
         }
         let length = qname.refill(body)?;
@@ -55,9 +55,10 @@ impl<'a> Ordinary<'a> {
         let [.., t0, t1, 0, 1] = *question else {
             return None;
         };
-        let opt = match records {
-            0 => None,
-            _ => Some(Opt::read(rest)?),
+        let opt = if records == 0 {
+            None
+        } else {
+            Some(Opt::read(rest)?)
         };
         Some(Self {
             id: u16::from_be_bytes([i0, i1]),
@@ -91,11 +92,7 @@ impl<'a> Ordinary<'a> {
         udp_payload: u16,
     ) {
         let start = out.len();
-        let [i0, i1] = self.id.to_be_bytes();
-        let [f0, f1] = head.flags(self.flags, self.opt.is_some()).to_be_bytes();
-        let additional = u8::from(self.opt.is_some());
-        out.extend_from_slice(&[i0, i1, f0, f1, 0, 1, 0, 0, 0, 0, 0, additional]);
-        out.extend_from_slice(self.question);
+        self.begin(out, head, 0);
         let mut count = 0_u16;
         for record in records {
             // RFC 1035 §4.1.4: the owner is the name of the question.
@@ -106,6 +103,31 @@ impl<'a> Ordinary<'a> {
         if let Some(answers) = out.get_mut(start + 6..start + 8) {
             answers.copy_from_slice(&count.to_be_bytes());
         }
+        self.end(out, udp_payload);
+    }
+
+    /// Appends a response without answers (RFC 2308 §3). The SOA has to fit in
+    /// [`Self::room`].
+    #[inline]
+    pub fn deny(&self, out: &mut Vec<u8>, head: ResponseHead, soa: Soa, udp_payload: u16) {
+        self.begin(out, head, 1);
+        soa.write_to(out);
+        self.end(out, udp_payload);
+    }
+
+    /// Appends header and question. There are no answers yet.
+    #[inline]
+    fn begin(&self, out: &mut Vec<u8>, head: ResponseHead, authorities: u8) {
+        let [i0, i1] = self.id.to_be_bytes();
+        let [f0, f1] = head.flags(self.flags, self.opt.is_some()).to_be_bytes();
+        let additional = u8::from(self.opt.is_some());
+        out.extend_from_slice(&[i0, i1, f0, f1, 0, 1, 0, 0, 0, authorities, 0, additional]);
+        out.extend_from_slice(self.question);
+    }
+
+    /// Appends an OPT, if the query has one.
+    #[inline]
+    fn end(&self, out: &mut Vec<u8>, udp_payload: u16) {
         if let Some(opt) = self.opt {
             let [p0, p1] = udp_payload.to_be_bytes();
             // The DO bit is echoed (RFC 3225 §3).

@@ -88,6 +88,48 @@ impl ResponseHead {
     }
 }
 
+// === impl Soa ===
+
+impl Soa {
+    /// Octets of the record.
+    #[inline]
+    pub fn wire_len(self) -> usize {
+        2 + 10 + self.rdata_len()
+    }
+
+    /// Octets of its data.
+    #[inline]
+    fn rdata_len(self) -> usize {
+        2 + self.mailbox().len() + 2 + 20
+    }
+
+    /// What RNAME has before the apex: RNAME is hostmaster at the apex, or the
+    /// apex where that would be too long a name.
+    #[inline]
+    fn mailbox(self) -> &'static [u8] {
+        if self.apex_length + HOSTMASTER.len() > MAX_NAME {
+            b""
+        } else {
+            HOSTMASTER
+        }
+    }
+
+    /// Appends the record. MNAME is the apex.
+    #[inline]
+    pub(crate) fn write_to(self, out: &mut Vec<u8>) {
+        let [a0, a1] = pointer(self.apex);
+        let [s0, s1] = Rtype::SOA.0.to_be_bytes();
+        let [t0, t1, t2, t3] = self.negative_ttl.to_be_bytes();
+        let [l0, l1] = u16::try_from(self.rdata_len()).unwrap_or(0).to_be_bytes();
+        out.extend_from_slice(&[a0, a1, s0, s1, 0, 1, t0, t1, t2, t3, l0, l1, a0, a1]);
+        out.extend_from_slice(self.mailbox());
+        out.extend_from_slice(&[a0, a1]);
+        for field in [self.serial, 7200, 1800, 86400, self.negative_ttl] {
+            out.extend_from_slice(&field.to_be_bytes());
+        }
+    }
+}
+
 // === impl ResponseWriter ===
 
 impl<'b> ResponseWriter<'b> {
@@ -160,34 +202,13 @@ impl<'b> ResponseWriter<'b> {
     /// Appends the SOA of a negative answer to the authority section
     /// (RFC 2308 §3).
     pub fn soa(&mut self, soa: Soa) {
-        // MNAME is the apex, RNAME is hostmaster at the apex, or the apex
-        // where that would be too long a name.
-        let mailbox: &[u8] = if soa.apex_length + HOSTMASTER.len() > MAX_NAME {
-            b""
-        } else {
-            HOSTMASTER
-        };
-        let rdata_length = 2 + mailbox.len() + 2 + 20;
         // RFC 1035 §4.1.4: see `record`.
         if soa.apex > MAX_OFFSET {
             self.overflow(Section::Authority);
             return;
         }
-        if !self.claim(Section::Authority, 2 + 10 + rdata_length) {
-            return;
-        }
-        let apex = pointer(soa.apex);
-        self.out.extend_from_slice(&apex);
-        self.out.extend_from_slice(&Rtype::SOA.0.to_be_bytes());
-        self.out.extend_from_slice(&[0, 1]);
-        self.out.extend_from_slice(&soa.negative_ttl.to_be_bytes());
-        self.out
-            .extend_from_slice(&u16::try_from(rdata_length).unwrap_or(0).to_be_bytes());
-        self.out.extend_from_slice(&apex);
-        self.out.extend_from_slice(mailbox);
-        self.out.extend_from_slice(&apex);
-        for field in [soa.serial, 7200, 1800, 86400, soa.negative_ttl] {
-            self.out.extend_from_slice(&field.to_be_bytes());
+        if self.claim(Section::Authority, soa.wire_len()) {
+            soa.write_to(self.out);
         }
     }
 

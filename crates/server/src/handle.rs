@@ -14,7 +14,6 @@ use portolan_proto::Class;
 use portolan_proto::Ede;
 use portolan_proto::Flags;
 use portolan_proto::OPTION_TCP_KEEPALIVE;
-use portolan_proto::Qname;
 use portolan_proto::Query;
 use portolan_proto::Rcode;
 use portolan_proto::ReadError;
@@ -234,7 +233,8 @@ impl Stages<'_> {
         out: &mut Vec<u8>,
     ) -> Option<Result<Outcome, Box<Pending>>> {
         let Query { qname, qtype, .. } = self.query;
-        let found = local::look_up(&self.block.local, snapshot, qname, *qtype);
+        let holdings = snapshot.find(qname.as_wire());
+        let found = local::look_up(&self.block.local, snapshot, holdings, qname, *qtype);
         if let Some(lookups) = &self.block.hooks.lookups {
             lookups.looked_up(*qtype, found.plugin());
         }
@@ -272,7 +272,7 @@ impl Stages<'_> {
             End::NoData => {
                 let absent = chain.last().and_then(|set| set.target());
                 let absent = absent.unwrap_or(query.qname);
-                let negative = self.negative(snapshot, layer, &absent);
+                let negative = Negative::about(&absent, layer, snapshot.serial());
                 writer::negative(out, query, frame, Rcode::NOERROR, chain, negative);
             }
             End::Any => writer::any(out, query, frame),
@@ -308,29 +308,25 @@ impl Stages<'_> {
         exists: bool,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let rcode = match layer.unknown {
-            UnknownAction::Drop => {
+        let rcode = match (layer.denial(exists), layer.unknown) {
+            (Some(rcode), _) => rcode,
+            (None, UnknownAction::Drop) => {
                 return Outcome {
                     plugin: layer.plugin,
                     rcode: None,
                     error: None,
                 };
             }
-            UnknownAction::Refused => return self.empty(out, layer.plugin, Rcode::REFUSED),
-            UnknownAction::ServFail => {
+            (None, UnknownAction::ServFail) => {
                 let outcome = self.empty(out, layer.plugin, Rcode::SERVFAIL);
                 return Outcome {
                     error: Some("no such name, and no next stage"),
                     ..outcome
                 };
             }
-            // RFC 8020 §2: NXDOMAIN would deny the name's other types, and the
-            // names below it, as well.
-            UnknownAction::NxDomain if exists => Rcode::NOERROR,
-            UnknownAction::NxDomain => Rcode::NXDOMAIN,
-            UnknownAction::NoData => Rcode::NOERROR,
+            (None, _) => return self.empty(out, layer.plugin, Rcode::REFUSED),
         };
-        let negative = self.negative(snapshot, layer, &self.query.qname);
+        let negative = Negative::about(&self.query.qname, layer, snapshot.serial());
         writer::negative(out, self.query, &self.frame, rcode, &[], negative);
         Outcome::answered(layer.plugin, rcode)
     }
@@ -382,25 +378,6 @@ impl Stages<'_> {
     fn empty(&self, out: &mut Vec<u8>, plugin: &'static str, rcode: Rcode) -> Outcome {
         writer::empty(out, self.query, &self.frame, rcode, false);
         Outcome::answered(plugin, rcode)
-    }
-
-    /// The SOA of a negative answer. It is owned by the zone; in the root
-    /// zone by the name itself, so that the answer covers just that name.
-    fn negative(&self, snapshot: &Snapshot, layer: &LocalLayer, absent: &Qname) -> Negative {
-        let length = absent.as_wire().len();
-        let zone = layer
-            .zones
-            .iter()
-            .filter(|zone| !zone.is_root() && absent.is_within(zone))
-            .map(|zone| zone.as_wire().len())
-            .max();
-        let apex_length = zone.unwrap_or(length);
-        Negative {
-            apex_offset: u16::try_from(length - apex_length).unwrap_or(0),
-            apex_length,
-            serial: snapshot.serial(),
-            ttl: layer.negative_ttl,
-        }
     }
 }
 

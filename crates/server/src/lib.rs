@@ -19,6 +19,7 @@ mod clients;
 mod event;
 mod fast;
 mod handle;
+mod histogram;
 mod limits;
 mod listen;
 mod loadbalance;

@@ -2,8 +2,10 @@
 
 use portolan_proto::Name;
 use portolan_proto::Qname;
+use portolan_proto::Rcode;
 use portolan_proto::RrsetRef;
 use portolan_proto::Rtype;
+use portolan_table::Holdings;
 use portolan_table::LayerId;
 use portolan_table::Lookup;
 use portolan_table::MAX_CHAIN;
@@ -127,24 +129,38 @@ impl LocalLayer {
         self.zones.iter().any(|zone| qname.is_within(zone))
     }
 
+    /// The code of the answer about an unknown name, if there is to be one
+    /// with a SOA. `exists` is as in [`Local::Unknown`].
+    pub(crate) fn denial(&self, exists: bool) -> Option<Rcode> {
+        match self.unknown {
+            // RFC 8020 §2: NXDOMAIN would deny the name's other types, and the
+            // names below it, as well.
+            UnknownAction::NxDomain if exists => Some(Rcode::NOERROR),
+            UnknownAction::NxDomain => Some(Rcode::NXDOMAIN),
+            UnknownAction::NoData => Some(Rcode::NOERROR),
+            UnknownAction::Drop | UnknownAction::Refused | UnknownAction::ServFail => None,
+        }
+    }
+
     /// Whether an unknown name goes on to the next stage.
     fn passes(&self, qname: &Qname, qtype: Rtype) -> bool {
         self.fallthrough.covers(qname) || self.unknown_ptr_falls_through && qtype == Rtype::PTR
     }
 }
 
-/// Asks the layers. The first that knows the name answers for it; an unknown
+/// Asks the layers; `holdings` is what `qname` holds. The first that knows the name answers for it; an unknown
 /// name is decided after all of them, by the first that does not let it pass.
 pub(crate) fn look_up<'a>(
     layers: &'a [LocalLayer],
     snapshot: &'a Snapshot,
+    holdings: Holdings<'a>,
     qname: &Qname,
     qtype: Rtype,
 ) -> Local<'a> {
     let mut decider: Option<&LocalLayer> = None;
     let mut exists = false;
     for layer in layers.iter().filter(|layer| layer.serves(qname)) {
-        match snapshot.lookup(layer.layer, qname.as_wire(), qtype) {
+        match snapshot.lookup_in(holdings, layer.layer, qname.as_wire(), qtype) {
             Lookup::Answer(set) => {
                 return Local::Known {
                     layer,

@@ -3,11 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use portolan_proto::Rtype;
-use prometheus::Histogram;
-use prometheus::HistogramOpts;
-use prometheus::HistogramVec;
 use prometheus::IntCounter;
 use prometheus::IntCounterVec;
 use prometheus::IntGauge;
@@ -16,6 +14,10 @@ use prometheus::Registry;
 
 use crate::Event;
 use crate::Transport;
+use crate::histogram;
+use crate::histogram::Histogram;
+use crate::histogram::HistogramVec;
+use crate::histogram::Scale;
 
 /// The families of this crate.
 #[derive(Clone, Debug)]
@@ -94,11 +96,27 @@ pub(crate) const TYPES: usize = 20;
 /// be looked up in the family each time.
 const RESPONSES: usize = 16;
 
-/// Bounds of size histograms, in octets.
-const SIZE_BUCKETS: [f64; 14] = [
-    0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16000.0, 32000.0,
-    48000.0, 64000.0,
-];
+/// Octets of a message.
+static SIZES: Scale = Scale {
+    bounds: &[
+        0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000,
+    ],
+    per_unit: 1.0,
+};
+
+/// Nanoseconds; seconds are exposed. Each bound is twice the one before.
+static TIMES: Scale = Scale {
+    bounds: &{
+        let mut bounds = [250_000; 16];
+        let mut at = 1;
+        while at < bounds.len() {
+            bounds[at] = 2 * bounds[at - 1];
+            at += 1;
+        }
+        bounds
+    },
+    per_unit: 1e9,
+};
 
 // === impl Families ===
 
@@ -109,7 +127,6 @@ impl Families {
     ///
     /// If one of the names is registered already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let time = prometheus::exponential_buckets(0.00025, 2.0, 16)?;
         let block = ["server", "zone", "view"];
         let sized = ["server", "zone", "view", "proto"];
         let families = Self {
@@ -120,28 +137,22 @@ impl Families {
                 ),
                 &["server", "zone", "view", "proto", "family", "type"],
             )?,
-            duration: HistogramVec::new(
-                HistogramOpts::new(
-                    "coredns_dns_request_duration_seconds",
-                    "Time each request took, by zone.",
-                )
-                .buckets(time),
+            duration: histograms(
+                &TIMES,
+                "coredns_dns_request_duration_seconds",
+                "Time each request took, by zone.",
                 &block,
             )?,
-            request_size: HistogramVec::new(
-                HistogramOpts::new(
-                    "coredns_dns_request_size_bytes",
-                    "Size of requests in bytes.",
-                )
-                .buckets(SIZE_BUCKETS.to_vec()),
+            request_size: histograms(
+                &SIZES,
+                "coredns_dns_request_size_bytes",
+                "Size of requests in bytes.",
                 &sized,
             )?,
-            response_size: HistogramVec::new(
-                HistogramOpts::new(
-                    "coredns_dns_response_size_bytes",
-                    "Size of responses in bytes.",
-                )
-                .buckets(SIZE_BUCKETS.to_vec()),
+            response_size: histograms(
+                &SIZES,
+                "coredns_dns_response_size_bytes",
+                "Size of responses in bytes.",
                 &sized,
             )?,
             dnssec_ok: IntCounterVec::new(
@@ -239,16 +250,10 @@ impl BlockMetrics {
         let v6 = matches!(event.client.ip(), IpAddr::V6(_));
         self.requests_of(event.transport, v6, type_index(event.query.qtype))
             .inc();
-        self.duration.observe(event.duration.as_secs_f64());
+        self.duration.observe(nanoseconds(event.duration));
         let (request_size, response_size) = self.sizes_of(event.transport);
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a message has at most 65,535 octets"
-        )]
-        {
-            request_size.observe(event.query.size as f64);
-            response_size.observe(event.response.len() as f64);
-        }
+        request_size.observe(octets(event.query.size));
+        response_size.observe(octets(event.response.len()));
         if event.query.dnssec_ok() {
             self.dnssec_ok.inc();
         }
@@ -326,6 +331,28 @@ impl BlockMetrics {
             )
         })
     }
+}
+
+/// A family of histograms.
+fn histograms(
+    scale: &'static Scale,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<HistogramVec> {
+    let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+    histogram::Builder::family(scale, Opts::new(name, help).variable_labels(labels))
+}
+
+/// A time as [`TIMES`] has it.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A size as [`SIZES`] has it.
+#[inline]
+pub(crate) fn octets(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
 }
 
 /// Where a type stands in [`TYPE_NAMES`].

@@ -10,8 +10,10 @@ use portolan_table::Table;
 use crate::Families;
 use crate::Routing;
 use crate::Transport;
+use crate::fast::AHEAD;
 use crate::fast::Batch;
 use crate::fast::Desk;
+use crate::fast::for_each;
 use crate::handle;
 use crate::handle::Received;
 use crate::handle::Shared;
@@ -51,40 +53,50 @@ impl Responder {
 
     /// Answers a batch of messages from one client, and hands each response to
     /// `respond`. What would have to be asked elsewhere is left out.
-    pub fn respond<'m>(
+    pub fn respond(
         &mut self,
-        messages: impl IntoIterator<Item = &'m [u8]>,
+        messages: &[&[u8]],
         client: SocketAddr,
         mut respond: impl FnMut(&[u8]),
     ) {
         let snapshot: SnapshotGuard = self.shared.table.load();
         let now = now();
         let (desk, out) = (&mut self.desk, &mut self.out);
+        let (shared, routing) = (&self.shared, &self.routing);
         let batch = Batch {
-            shared: &self.shared,
-            routing: &self.routing,
+            shared,
+            routing,
             snapshot: &snapshot,
         };
-        for message in messages {
-            out.clear();
-            if batch.answer(message, client.ip(), desk, out) {
-                respond(out);
-                continue;
-            }
-            let received = Received {
-                message,
-                client,
-                local: client,
-                transport: Transport::Udp,
-                tcp_idle: 0,
-                now,
-            };
-            let (shared, routing) = (&self.shared, &self.routing);
-            let tallies = Some(&mut desk.tallies);
-            let step = handle::handle(shared, routing, &snapshot, &received, out, tallies);
-            if let Step::Respond = step {
-                respond(out);
-            }
+        for messages in messages.chunks(AHEAD) {
+            let ahead = batch.read(messages.iter().copied(), &mut desk.qnames);
+            let Desk {
+                qnames, tallies, ..
+            } = desk;
+            let read = ahead.queries(qnames);
+            for_each(messages.iter().zip(read), |(message, read)| {
+                out.clear();
+                let is_answered = read.is_some_and(|read| {
+                    batch.answer(read, message.len(), client.ip(), tallies, out)
+                });
+                if is_answered {
+                    respond(out);
+                    return;
+                }
+                let received = Received {
+                    message,
+                    client,
+                    local: client,
+                    transport: Transport::Udp,
+                    tcp_idle: 0,
+                    now,
+                };
+                let tallies = Some(&mut *tallies);
+                let step = handle::handle(shared, routing, &snapshot, &received, out, tallies);
+                if let Step::Respond = step {
+                    respond(out);
+                }
+            });
         }
         if desk.tallies.has_any() {
             desk.tallies.flush(handle::elapsed(now));

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use portolan_proto::Rcode;
 use portolan_proto::Rtype;
-use prometheus::local::LocalHistogram;
 
 use crate::Event;
 use crate::Transport;
+use crate::histogram::Share;
 use crate::metrics::BlockMetrics;
 use crate::metrics::TYPES;
+use crate::metrics::nanoseconds;
+use crate::metrics::octets;
 use crate::metrics::type_index;
 
 /// The counts of one worker, by block.
@@ -27,11 +29,11 @@ struct Tally {
     /// What they are added to.
     metrics: Arc<BlockMetrics>,
     /// Time to answer.
-    duration: LocalHistogram,
+    duration: Share,
     /// Sizes of requests.
-    request_size: LocalHistogram,
+    request_size: Share,
     /// Sizes of responses.
-    response_size: LocalHistogram,
+    response_size: Share,
     /// Queries since the last batch, whatever they are.
     queries: u64,
     /// Queries with DO.
@@ -122,9 +124,9 @@ impl Tally {
     fn new(metrics: Arc<BlockMetrics>) -> Self {
         let (request_size, response_size) = metrics.sizes_of(Transport::Udp);
         Self {
-            duration: metrics.duration().local(),
-            request_size: request_size.local(),
-            response_size: response_size.local(),
+            duration: metrics.duration().share(),
+            request_size: request_size.share(),
+            response_size: response_size.share(),
             queries: 0,
             dnssec_ok: 0,
             requests: [[0; TYPES]; 2],
@@ -140,14 +142,8 @@ impl Tally {
         self.queries += 1;
         self.dnssec_ok += u64::from(count.dnssec_ok);
         self.requests[usize::from(count.v6)][type_index(count.qtype).min(TYPES - 1)] += 1;
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a message has at most 65,535 octets"
-        )]
-        {
-            self.request_size.observe(count.request as f64);
-            self.response_size.observe(count.response as f64);
-        }
+        self.request_size.observe(octets(count.request), 1);
+        self.response_size.observe(octets(count.response), 1);
         let Some(rcode) = count.rcode else {
             self.metrics.count_dropped(count.plugin);
             return;
@@ -171,14 +167,12 @@ impl Tally {
             return;
         }
         self.idle = 0;
-        let seconds = duration.as_secs_f64();
-        for _ in 0..self.queries {
-            self.duration.observe(seconds);
-        }
-        self.queries = 0;
-        self.duration.flush();
-        self.request_size.flush();
-        self.response_size.flush();
+        let queries = std::mem::take(&mut self.queries);
+        self.duration.observe(nanoseconds(duration), queries);
+        let (request_size, response_size) = self.metrics.sizes_of(Transport::Udp);
+        self.duration.flush(self.metrics.duration());
+        self.request_size.flush(request_size);
+        self.response_size.flush(response_size);
         self.flush_responses();
         if self.dnssec_ok > 0 {
             self.metrics

@@ -12,8 +12,6 @@ mod peer;
 
 use std::net::SocketAddr;
 use std::net::UdpSocket;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,8 +25,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Routing;
 use crate::Transport;
+use crate::fast::AHEAD;
 use crate::fast::Batch;
 use crate::fast::Desk;
+use crate::fast::for_each;
 use crate::handle;
 use crate::handle::Received;
 use crate::handle::Shared;
@@ -102,21 +102,42 @@ impl Worker {
             routing: &routing,
             snapshot: &snapshot,
         };
-        for (query, message) in inbox.queries() {
-            // One message that trips over a defect must not end the worker;
-            // the panic hook counts and logs it.
-            drop(catch_unwind(AssertUnwindSafe(|| {
-                let client = query.peer.ip();
-                let is_answered = outbox.write(query.peer, query.local, |out| {
-                    batch.answer(message, client, desk, out)
+        for queries in inbox.queries().chunks(AHEAD) {
+            let messages = queries.iter().map(|query| inbox.octets(query));
+            let ahead = batch.read(messages, &mut desk.qnames);
+            let Desk {
+                qnames,
+                response,
+                tallies,
+            } = desk;
+            let read = ahead.queries(qnames);
+            for_each(queries.iter().zip(read), |(query, read)| {
+                let (client, message) = (query.peer.ip(), inbox.octets(query));
+                let is_answered = read.is_some_and(|read| {
+                    outbox.write(query.peer, query.local, |out| {
+                        batch.answer(read, message.len(), client, tallies, out)
+                    })
                 });
                 if !is_answered {
-                    self.answer(batch, &query, message, now, outbox, desk);
+                    let received = self.received(query, message, now);
+                    let tallies = Some(&mut *tallies);
+                    match handle::handle(
+                        &self.shared,
+                        &routing,
+                        &snapshot,
+                        &received,
+                        response,
+                        tallies,
+                    ) {
+                        Step::Respond => outbox.push(response, query.peer, query.local),
+                        Step::Resolve(pending) => self.resolve(pending, *query),
+                        Step::Silent => {}
+                    }
                 }
-            })));
-            if outbox.is_full() {
-                self.flush(outbox);
-            }
+                if outbox.is_full() {
+                    self.flush(outbox);
+                }
+            });
         }
         if desk.tallies.has_any() {
             desk.tallies.flush(handle::elapsed(now));
@@ -141,26 +162,6 @@ impl Worker {
             transport: Transport::Udp,
             tcp_idle: 0,
             now,
-        }
-    }
-
-    /// Answers what is no ordinary query about a local name.
-    fn answer<P: Peer>(
-        &self,
-        batch: Batch<'_>,
-        query: &Query<P>,
-        message: &[u8],
-        now: Instant,
-        outbox: &mut Outbox<P>,
-        desk: &mut Desk,
-    ) {
-        let received = self.received(query, message, now);
-        let (out, tallies) = (&mut desk.response, Some(&mut desk.tallies));
-        let (routing, snapshot) = (batch.routing, batch.snapshot);
-        match handle::handle(&self.shared, routing, snapshot, &received, out, tallies) {
-            Step::Respond => outbox.push(out, query.peer, query.local),
-            Step::Resolve(pending) => self.resolve(pending, *query),
-            Step::Silent => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use portolan_proto::Ede;
 use portolan_proto::EdnsReply;
+use portolan_proto::Qname;
 use portolan_proto::Query;
 use portolan_proto::Rcode;
 use portolan_proto::ResponseHead;
@@ -11,6 +12,7 @@ use portolan_proto::Section;
 use portolan_proto::Soa;
 
 use crate::LoadBalance;
+use crate::local::LocalLayer;
 
 /// Largest UDP response and largest UDP query this server takes, in octets:
 /// what passes every path without fragments (RFC 9715 §3.2).
@@ -68,6 +70,40 @@ impl<'a> Frame<'a> {
             authoritative,
             recursion_available: self.recursion_available,
             ..ResponseHead::new(rcode)
+        }
+    }
+}
+
+// === impl Negative ===
+
+impl Negative {
+    /// What a layer says about a name that is absent. The SOA is owned by the
+    /// zone; in the root zone by the name itself, so that the answer covers
+    /// just that name.
+    pub(crate) fn about(absent: &Qname, layer: &LocalLayer, serial: u32) -> Self {
+        let length = absent.as_wire().len();
+        let zone = layer
+            .zones
+            .iter()
+            .filter(|zone| !zone.is_root() && absent.is_within(zone))
+            .map(|zone| zone.as_wire().len())
+            .max();
+        let apex_length = zone.unwrap_or(length);
+        Self {
+            apex_offset: u16::try_from(length - apex_length).unwrap_or(0),
+            apex_length,
+            serial,
+            ttl: layer.negative_ttl,
+        }
+    }
+
+    /// The SOA; the absent name stands at `name`.
+    pub(crate) fn soa(self, name: u16) -> Soa {
+        Soa {
+            apex: name.saturating_add(self.apex_offset),
+            apex_length: self.apex_length,
+            serial: self.serial,
+            negative_ttl: self.ttl,
         }
     }
 }
@@ -133,12 +169,7 @@ pub(crate) fn negative(
     let head = frame.head(rcode, true);
     let mut writer = ResponseWriter::new(out, query, head, frame.limit, &edns);
     if let Some(owner) = write_chain(&mut writer, chain) {
-        writer.soa(Soa {
-            apex: owner.saturating_add(negative.apex_offset),
-            apex_length: negative.apex_length,
-            serial: negative.serial,
-            negative_ttl: negative.ttl,
-        });
+        writer.soa(negative.soa(owner));
     }
     writer.finish(query, rcode, &edns);
 }

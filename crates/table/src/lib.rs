@@ -39,7 +39,7 @@ pub use row::LayerOptions;
 pub use row::Row;
 pub use row::Source;
 pub use row::WildcardDepth;
-pub use snapshot::Place;
+pub use snapshot::Holdings;
 pub use snapshot::Snapshot;
 pub use table::SnapshotGuard;
 pub use table::Table;

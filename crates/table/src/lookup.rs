@@ -4,11 +4,10 @@ use portolan_proto::MAX_NAME;
 use portolan_proto::RrsetRef;
 use portolan_proto::Rtype;
 
+use crate::Holdings;
 use crate::LayerId;
-use crate::Place;
 use crate::Snapshot;
 use crate::WildcardDepth;
-use crate::shard::Entry;
 use crate::shard::Run;
 use crate::shard::Slot;
 use crate::wire;
@@ -51,30 +50,51 @@ impl Snapshot {
     /// otherwise about one for each doubling of its labels.
     #[inline]
     pub fn lookup(&self, layer: LayerId, qname: &[u8], qtype: Rtype) -> Lookup<'_> {
-        self.lookup_at(self.place(qname), layer, qname, qtype)
+        self.lookup_in(self.find(qname), layer, qname, qtype)
     }
 
-    /// Looks a name up whose place is known, which is the same in all layers
-    /// and snapshots.
+    /// Looks a name up in one layer, what it holds being known.
     #[inline]
-    pub fn lookup_at(
-        &self,
-        place: Place,
+    pub fn lookup_in<'s>(
+        &'s self,
+        holdings: Holdings<'s>,
         layer: LayerId,
         qname: &[u8],
         qtype: Rtype,
-    ) -> Lookup<'_> {
-        let run = self.run_at(place, layer, qname);
-        match run.first_slot() {
-            Some(Slot::Own | Slot::Wildcard) => answer(run.of_slot(Slot::Own), qtype),
-            Some(Slot::Empty) => Lookup::EmptyNonTerminal {
-                under_wildcard: self.is_covered(layer, qname),
-            },
-            None => {
-                let encloser = self.closest_encloser(layer, qname);
-                answer(encloser.of_slot(Slot::Wildcard), qtype)
+    ) -> Lookup<'s> {
+        let mut exists = None;
+        for entry in holdings.0.entries() {
+            if entry.layer < layer {
+                continue;
+            }
+            // What the wildcard below the name holds is not the name's.
+            if entry.layer > layer || entry.slot == Slot::Wildcard {
+                break;
+            }
+            if entry.slot == Slot::Empty {
+                let under_wildcard = self.is_covered(layer, qname);
+                return Lookup::EmptyNonTerminal { under_wildcard };
+            }
+            let found = answer(entry.rrset, qtype);
+            if matches!(found, Lookup::Answer(_)) {
+                return found;
+            }
+            exists = Some(found);
+        }
+        exists.unwrap_or_else(|| self.synthesize(layer, qname, qtype))
+    }
+
+    /// What a wildcard says about a name that does not exist.
+    #[inline(never)]
+    fn synthesize(&self, layer: LayerId, qname: &[u8], qtype: Rtype) -> Lookup<'_> {
+        let mut exists = Lookup::Unknown;
+        for entry in self.closest_encloser(layer, qname).of_slot(Slot::Wildcard) {
+            exists = answer(entry.rrset, qtype);
+            if matches!(exists, Lookup::Answer(_)) {
+                break;
             }
         }
+        exists
     }
 
     /// The entries of the name whose wildcard, if it has one, matches `qname`,
@@ -137,24 +157,17 @@ impl Snapshot {
     }
 }
 
-/// What the RRsets of one owner say about a type. No RRsets, no name.
+/// What one RRset of an owner says about a type.
 #[inline]
-fn answer<'a>(entries: impl Iterator<Item = Entry<'a>>, qtype: Rtype) -> Lookup<'a> {
-    let mut other = Lookup::Unknown;
-    for Entry { rrset, .. } in entries {
-        let rtype = rrset.rtype();
-        if rtype == qtype {
-            return Lookup::Answer(rrset);
-        }
+fn answer(rrset: RrsetRef<'_>, qtype: Rtype) -> Lookup<'_> {
+    match rrset.rtype() {
+        rtype if rtype == qtype => Lookup::Answer(rrset),
         // RFC 1034 §3.6.2: a CNAME stands alone and restarts the query, unless
         // CNAME or ANY is what was asked for.
-        other = match qtype {
-            Rtype::ANY => Lookup::Any,
-            _ if rtype == Rtype::CNAME => Lookup::Cname(rrset),
-            _ => Lookup::NoData,
-        };
+        _ if qtype == Rtype::ANY => Lookup::Any,
+        Rtype::CNAME => Lookup::Cname(rrset),
+        _ => Lookup::NoData,
     }
-    other
 }
 
 /// Most CNAMEs that one answer follows. A loop ends here.

@@ -82,19 +82,34 @@ impl<'a> Shard<'a> {
     /// What a name holds in all layers.
     #[inline]
     pub(crate) fn find(self, tag: u16, owner: &[u8]) -> Run<'a> {
-        let index = self.index();
-        let mut at = first_of(index, tag);
-        while let Some(slot) = index.get(at).filter(|slot| tag_of(slot) == tag) {
-            let record = self.0.get(offset_of(slot)..).unwrap_or_default();
-            if let Some((length, rest)) = record.split_first()
-                && let Some((found, _)) = rest.split_at_checked(usize::from(*length))
-                && found == owner
-            {
-                return self.run(at);
+        self.find_from(self.first(tag), tag, owner)
+    }
+
+    /// Where the records of a tag begin, or would.
+    #[inline]
+    pub(crate) fn first(self, tag: u16) -> usize {
+        first_of(self.index(), tag)
+    }
+
+    /// What a name holds in all layers, if its record stands at `at` or behind.
+    #[inline]
+    pub(crate) fn find_from(self, mut at: usize, tag: u16, owner: &[u8]) -> Run<'a> {
+        while let Some(record) = self.of_tag_at(at, tag) {
+            if let Some(run) = run_of(record, owner) {
+                return run;
             }
             at += 1;
         }
         Run::default()
+    }
+
+    /// The record that stands somewhere, if it is one of a tag.
+    #[inline]
+    pub(crate) fn of_tag_at(self, at: usize, tag: u16) -> Option<&'a [u8]> {
+        let index = self.index();
+        let slot = index.get(at).filter(|slot| tag_of(slot) == tag)?;
+        let end = index.get(at + 1).map_or_else(|| self.end(), offset_of);
+        self.0.get(offset_of(slot)..end)
     }
 
     /// Where a record stands, or would.
@@ -158,28 +173,7 @@ impl<'a> Shard<'a> {
     /// Reads the head, to have it in the cache of the processor.
     #[inline]
     pub(crate) fn touch_head(self) -> u8 {
-        self.octet(0)
-    }
-
-    /// Reads the index where a tag is expected, to have it in the cache.
-    #[inline]
-    pub(crate) fn touch_index(self, tag: u16) -> u8 {
-        self.octet(HEAD + SLOT * expected(tag, self.count()))
-    }
-
-    /// Reads the record that a tag most likely stands for, to have it in the
-    /// cache.
-    #[inline]
-    pub(crate) fn touch_record(self, tag: u16) -> u8 {
-        let index = self.index();
-        let offset = index.get(first_of(index, tag)).map_or(0, offset_of);
-        self.octet(offset) ^ self.octet(offset + CACHE_LINE - 1)
-    }
-
-    /// An octet; zero behind the end.
-    #[inline]
-    fn octet(self, at: usize) -> u8 {
-        self.0.get(at).copied().unwrap_or(0)
+        self.0.first().copied().unwrap_or(0)
     }
 
     /// How many records there are.
@@ -307,12 +301,6 @@ impl<'a> Run<'a> {
     pub(crate) fn of_slot(self, slot: Slot) -> impl Iterator<Item = Entry<'a>> {
         self.entries().filter(move |entry| entry.slot == slot)
     }
-
-    /// Slot of the first entry.
-    #[inline]
-    pub(crate) fn first_slot(self) -> Option<Slot> {
-        self.0.get(2).copied().map(Slot::read)
-    }
 }
 
 // === impl Slot ===
@@ -350,6 +338,21 @@ impl Word {
         }
         .to_le_bytes()
     }
+}
+
+/// What a record says that its owner holds, if that is who is asked for.
+#[inline]
+pub(crate) fn run_of<'a>(record: &'a [u8], owner: &[u8]) -> Option<Run<'a>> {
+    let (length, rest) = record.split_first()?;
+    let (found, entries) = rest.split_at_checked(usize::from(*length))?;
+    (found == owner).then_some(Run(entries))
+}
+
+/// Reads a record, or most of it, to have it in the cache of the processor.
+#[inline]
+pub(crate) fn touch(record: &[u8]) -> u8 {
+    let last = record.get(CACHE_LINE - 1).or_else(|| record.last());
+    record.first().unwrap_or(&0) ^ last.unwrap_or(&0)
 }
 
 /// Appends an entry to others; `write` appends its RRset.

@@ -16,6 +16,8 @@ use crate::LayerId;
 use crate::WildcardDepth;
 use crate::shard::Run;
 use crate::shard::Shard;
+use crate::shard::run_of;
+use crate::shard::touch;
 
 /// The table at one moment. It never changes.
 pub struct Snapshot {
@@ -43,11 +45,28 @@ pub(crate) struct LayerView {
 
 /// Where a name belongs, in every snapshot of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub(crate) struct Place {
     /// Number of the shard.
     pub(crate) shard: u16,
     /// Sort key within the shard.
     pub(crate) tag: u16,
+}
+
+/// What a name holds in all layers of a snapshot; at first, nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Holdings<'s>(pub(crate) Run<'s>);
+
+/// Where a name is looked for.
+#[derive(Clone, Copy, Default)]
+struct Spot<'s> {
+    /// Its shard.
+    shard: Shard<'s>,
+    /// Its sort key within the shard.
+    tag: u16,
+    /// Where the records with that key begin.
+    first: usize,
+    /// The first of them.
+    record: Option<&'s [u8]>,
 }
 
 /// Some of the blocks.
@@ -81,7 +100,7 @@ impl Snapshot {
 
     /// Where a name belongs. The name is in lower-case wire form.
     #[inline]
-    pub fn place(&self, name: &[u8]) -> Place {
+    pub(crate) fn place(&self, name: &[u8]) -> Place {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(name);
         let [s0, s1, .., t0, t1] = hasher.finish().to_be_bytes();
@@ -91,30 +110,50 @@ impl Snapshot {
         }
     }
 
-    /// Reads what look-ups of some names will read, so that these find it in
-    /// the cache of the processor.
+    /// What a name holds. The name is in lower-case wire form.
+    #[inline]
+    pub fn find(&self, name: &[u8]) -> Holdings<'_> {
+        let place = self.place(name);
+        Holdings(self.shard(place.shard).find(place.tag, name))
+    }
+
+    /// What each of some names holds.
     ///
-    /// In a large table each look-up waits for memory, twice. Here the names
-    /// wait together: nothing depends on what was read for another. Worth its
-    /// while from some names on, in tables of more than some 10,000 names.
-    pub fn fetch(&self, places: &[Place]) {
-        let mut sum = 0;
-        for places in places.chunks(FETCHED) {
-            let mut shards = [Shard::default(); FETCHED];
-            for (shard, place) in shards.iter_mut().zip(places) {
-                *shard = self.shard(place.shard);
+    /// In a large table each name is waited for, twice: memory is slow. Here
+    /// the names are waited for together, because nothing depends on what was
+    /// read for another.
+    pub fn find_all<'s>(&'s self, names: &[&[u8]], holdings: &mut [Holdings<'s>]) {
+        if let ([name], [holdings, ..]) = (names, &mut *holdings) {
+            *holdings = self.find(name);
+            return;
+        }
+        let holdings = holdings.chunks_mut(TOGETHER);
+        for (names, holdings) in names.chunks(TOGETHER).zip(holdings) {
+            let mut spots = [Spot::default(); TOGETHER];
+            let mut touched = 0;
+            for (spot, name) in spots.iter_mut().zip(names) {
+                let place = self.place(name);
+                spot.shard = self.shard(place.shard);
+                spot.tag = place.tag;
+                touched ^= spot.shard.touch_head();
             }
-            for shard in shards.iter().take(places.len()) {
-                sum ^= shard.touch_head();
+            for spot in spots.iter_mut().take(names.len()) {
+                spot.first = spot.shard.first(spot.tag);
+                spot.record = spot.shard.of_tag_at(spot.first, spot.tag);
             }
-            for (shard, place) in shards.iter().zip(places) {
-                sum ^= shard.touch_index(place.tag);
+            for spot in spots.iter().take(names.len()) {
+                touched ^= spot.record.map_or(0, touch);
             }
-            for (shard, place) in shards.iter().zip(places) {
-                sum ^= shard.touch_record(place.tag);
+            black_box(touched);
+            for ((spot, name), holdings) in spots.iter().zip(names).zip(holdings) {
+                let run = spot.record.map(|record| run_of(record, name));
+                *holdings = Holdings(match run {
+                    Some(Some(run)) => run,
+                    Some(None) => spot.shard.find_from(spot.first + 1, spot.tag, name),
+                    None => Run::default(),
+                });
             }
         }
-        black_box(sum);
     }
 
     /// The same as [`Snapshot::empty`] but for the shards, which are those of
@@ -141,14 +180,7 @@ impl Snapshot {
     /// What a name holds in a layer; nothing if it does not exist there.
     #[inline]
     pub(crate) fn run(&self, layer: LayerId, name: &[u8]) -> Run<'_> {
-        self.run_at(self.place(name), layer, name)
-    }
-
-    /// What a name whose place is known holds in a layer.
-    #[inline]
-    pub(crate) fn run_at(&self, place: Place, layer: LayerId, name: &[u8]) -> Run<'_> {
-        let shard = self.shard(place.shard);
-        shard.find(place.tag, name).of_layer(layer)
+        self.find(name).0.of_layer(layer)
     }
 
     /// A shard.
@@ -235,5 +267,5 @@ const TOTAL: u16 = 4096;
 
 const _: () = assert!(GROUPS * BLOCKS * SHARDS == TOTAL as usize);
 
-/// Names that are read together at most.
-const FETCHED: usize = 32;
+/// Names that are waited for together at most.
+const TOGETHER: usize = 32;

@@ -14,9 +14,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Fallthrough;
 use crate::Families;
 use crate::Hooks;
 use crate::Transport;
+use crate::UnknownAction;
 use crate::handle;
 use crate::handle::Received;
 use crate::handle::Step;
@@ -35,8 +37,10 @@ proptest! {
     fn both_ways_say_and_count_the_same(messages in vec(message(), 1..24)) {
         let table = names();
         let (mut short, mut long) = (Way::new(&table, true), Way::new(&table, false));
-        for message in &messages {
-            prop_assert_eq!(short.ask(message).0, long.ask(message).0, "{:?}", message);
+        let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+        let (by_short, by_long) = (short.ask_all(&messages), long.ask_all(&messages));
+        for ((message, short), long) in messages.iter().zip(by_short).zip(by_long) {
+            prop_assert_eq!(short.0, long.0, "{:?}", message);
         }
         prop_assert_eq!(short.counts(), long.counts());
     }
@@ -45,63 +49,72 @@ proptest! {
 #[test]
 fn the_ordinary_query_takes_the_short_way() {
     let mut way = Way::new(&names(), true);
-    for (what, owner, qtype, opt) in [
-        ("one address", "one.test", Rtype::A, None),
+    let small = Some(opt_of(512, 0x80, &[0, 10, 0, 2, 1, 2]));
+    for (what, owner, qtype, opt, counts) in [
+        ("one address", "one.test", Rtype::A, None, [1, 0]),
         (
             "another spelling",
             "oNe.tEST",
             Rtype::A,
-            Some(opt_of(1232, 0, &[])),
+            Some(usual()),
+            [1, 0],
         ),
+        ("options", "one.test", Rtype::A, small, [1, 0]),
+        ("two addresses", "two.test", Rtype::A, None, [2, 0]),
+        ("IPv6", "two.test", Rtype::AAAA, None, [2, 0]),
+        ("many", "many.test", Rtype::A, Some(usual()), [59, 0]),
+        ("wildcard", "x.wild.test", Rtype::A, None, [1, 0]),
+        ("an alias itself", "alias.test", Rtype::CNAME, None, [1, 0]),
+        ("the second layer", "second.test", Rtype::A, None, [1, 0]),
+        ("the other block", "one.other", Rtype::A, None, [1, 0]),
         (
-            "options",
+            "no such type",
             "one.test",
-            Rtype::A,
-            Some(opt_of(512, 0x80, &[0, 10, 0, 2, 1, 2])),
+            Rtype::AAAA,
+            Some(usual()),
+            [0, 1],
         ),
-        ("two addresses", "two.test", Rtype::A, None),
-        ("IPv6", "two.test", Rtype::AAAA, None),
-        (
-            "many addresses",
-            "many.test",
-            Rtype::A,
-            Some(opt_of(4096, 0, &[])),
-        ),
-        ("wildcard", "x.wild.test", Rtype::A, None),
-        ("an alias itself", "alias.test", Rtype::CNAME, None),
-        ("the second layer", "second.test", Rtype::A, None),
-        ("the other block", "one.other", Rtype::A, None),
+        ("nor below", "x.wild.test", Rtype::AAAA, None, [0, 1]),
+        ("no such name", "none.test", Rtype::A, Some(usual()), [0, 1]),
+        ("nor there", "none.second.test", Rtype::A, None, [0, 1]),
+        ("names below", "wild.test", Rtype::A, None, [0, 1]),
+        ("not said", "none.other", Rtype::A, None, [0, 1]),
     ] {
         let message = query_of(owner, qtype, Class::IN, &opt.unwrap_or_default());
         let (Some(response), true) = way.ask(&message) else {
             panic!("{what}");
         };
-        assert!(response[7] > 0, "{what}: {response:?}");
+        let [answers, authorities] = counts;
+        assert_eq!(response[6..10], [0, answers, 0, authorities], "{what}");
     }
 }
 
 #[test]
 fn what_is_not_ordinary_takes_the_long_way() {
     let mut way = Way::new(&names(), true);
+    let other = Some([&[0, 41, 4, 208, 0, 1, 0, 0, 0, 0][..]].concat());
     for (what, owner, qtype, class, opt) in [
         ("another class", "one.test", Rtype::A, Class::CH, None),
-        (
-            "another version",
-            "one.test",
-            Rtype::A,
-            Class::IN,
-            Some([&[0, 41, 4, 208, 0, 1, 0, 0, 0, 0][..]].concat()),
-        ),
+        ("another version", "one.test", Rtype::A, Class::IN, other),
         ("more than fits", "many.test", Rtype::A, Class::IN, None),
-        ("no such name", "none.test", Rtype::A, Class::IN, None),
-        ("no such type", "one.test", Rtype::AAAA, Class::IN, None),
         ("an alias", "alias.test", Rtype::A, Class::IN, None),
         ("a transfer", "one.test", Rtype::AXFR, Class::IN, None),
+        ("refused", "none.refused", Rtype::A, Class::IN, None),
     ] {
         let message = query_of(owner, qtype, class, &opt.unwrap_or_default());
         let (response, is_short) = way.ask(&message);
         assert!(response.is_some() && !is_short, "{what}");
     }
+}
+
+#[test]
+fn what_trips_over_a_defect_is_left_out_and_nothing_else() {
+    let mut seen = Vec::new();
+    for_each(0..6, |number| {
+        assert!(number % 2 == 0, "a defect");
+        seen.push(number);
+    });
+    assert_eq!(seen, [0, 2, 4]);
 }
 
 /// A server that is asked by one of the two ways.
@@ -125,11 +138,21 @@ impl Way {
     fn new(table: &Arc<Table>, is_short: bool) -> Self {
         let registry = Registry::new();
         let families = Families::register(&registry).unwrap();
-        let zones = ["test", "other"].map(|zone| {
-            let mut first = layer(0);
-            first.zones = vec![name(zone)];
+        let zones = [
+            ("test", UnknownAction::NxDomain),
+            ("other", UnknownAction::NoData),
+            ("refused", UnknownAction::Refused),
+            ("failed", UnknownAction::ServFail),
+            ("dropped", UnknownAction::Drop),
+        ];
+        let zones = zones.map(|(zone, unknown)| {
+            let first = LocalLayer {
+                zones: vec![name(zone)],
+                fallthrough: Fallthrough::Within(vec![name("second.test")]),
+                unknown,
+                ..layer(0)
+            };
             let mut block = block(vec![first, layer(1)]);
-            block.local[0].fallthrough = crate::Fallthrough::Within(vec![name("second.test")]);
             block.hooks = Hooks {
                 metrics: Some(families.block("dns://:53", zone)),
                 ..Hooks::default()
@@ -152,42 +175,54 @@ impl Way {
     }
 
     /// The response to a message, and whether it came by the short way.
-    /// Clients of both families take turns.
     fn ask(&mut self, message: &[u8]) -> (Option<Vec<u8>>, bool) {
-        let ips = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        let client = SocketAddr::new(ips[self.asked % 2], 4000);
-        self.asked += 1;
+        self.ask_all(&[message]).remove(0)
+    }
+
+    /// The responses to messages that arrived together. Clients of both
+    /// families take turns.
+    fn ask_all(&mut self, messages: &[&[u8]]) -> Vec<(Option<Vec<u8>>, bool)> {
         let snapshot = self.shared.table.load();
         let batch = Batch {
             shared: &self.shared,
             routing: &self.routing,
             snapshot: &snapshot,
         };
-        // What is in the buffer already stays there.
-        let mut out = b"before".to_vec();
-        let desk = &mut self.desk;
-        if self.is_short && batch.answer(message, client.ip(), desk, &mut out) {
-            assert_eq!(out[..6], *b"before");
-            return (Some(out.split_off(6)), true);
-        }
-        assert_eq!(out, b"before");
-        let received = Received {
-            client,
-            ..received(message, Transport::Udp)
-        };
-        let (out, tallies) = (&mut desk.response, Some(&mut desk.tallies));
-        match handle::handle(
-            &self.shared,
-            &self.routing,
-            &snapshot,
-            &received,
-            out,
+        let Desk {
+            qnames,
+            response,
             tallies,
-        ) {
-            Step::Respond => (Some(out.clone()), false),
-            Step::Silent => (None, false),
-            Step::Resolve(pending) => panic!("an upstream is to be asked: {pending:?}"),
+        } = &mut self.desk;
+        let ahead = batch.read(messages.iter().copied(), qnames);
+        let mut responses = Vec::new();
+        for (message, read) in messages.iter().zip(ahead.queries(qnames)) {
+            let ips = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            let client = SocketAddr::new(ips[self.asked % 2], 4000);
+            self.asked += 1;
+            // What is in the buffer already stays there.
+            let mut out = b"before".to_vec();
+            let is_answered = self.is_short
+                && read.is_some_and(|read| {
+                    batch.answer(read, message.len(), client.ip(), tallies, &mut out)
+                });
+            assert_eq!(out[..6], *b"before");
+            if is_answered {
+                responses.push((Some(out.split_off(6)), true));
+                continue;
+            }
+            assert_eq!(out, b"before");
+            let received = Received {
+                client,
+                ..received(message, Transport::Udp)
+            };
+            let (shared, routing, tallies) = (&self.shared, &self.routing, Some(&mut *tallies));
+            match handle::handle(shared, routing, &snapshot, &received, response, tallies) {
+                Step::Respond => responses.push((Some(response.clone()), false)),
+                Step::Silent => responses.push((None, false)),
+                Step::Resolve(pending) => panic!("an upstream is to be asked: {pending:?}"),
+            }
         }
+        responses
     }
 
     /// All that is counted.
@@ -243,6 +278,12 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         "one.other",
         "second.test",
         "none.test",
+        "none.second.test",
+        "none.other",
+        "none.refused",
+        "none.failed",
+        "none.dropped",
+        LONGEST,
         "test",
         "wild.test",
         "elsewhere",
@@ -301,6 +342,19 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         message
     })
 }
+
+/// The OPT that most clients send.
+fn usual() -> Vec<u8> {
+    opt_of(1232, 0, &[])
+}
+
+/// A name that leaves no room for a mailbox in its SOA.
+const LONGEST: &str = concat!(
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.",
+    "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb.",
+    "ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc.",
+    "ddddddddddddddddddddddddddddddddddddddddddddd.second.test",
+);
 
 /// What is wrong with a message.
 #[derive(Clone, Debug)]

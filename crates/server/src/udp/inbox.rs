@@ -83,12 +83,16 @@ impl<P: Peer> Inbox<P> {
         Ok(())
     }
 
-    /// The queries, with their octets.
-    pub(super) fn queries(&self) -> impl Iterator<Item = (Query<P>, &[u8])> {
-        self.queries.iter().map(|query| {
-            let octets = self.octets.get(query.start..query.start + query.length);
-            (*query, octets.unwrap_or_default())
-        })
+    /// The queries.
+    pub(super) fn queries(&self) -> &[Query<P>] {
+        &self.queries
+    }
+
+    /// The octets of one of them.
+    #[inline]
+    pub(super) fn octets(&self, query: &Query<P>) -> &[u8] {
+        let octets = self.octets.get(query.start..query.start + query.length);
+        octets.unwrap_or_default()
     }
 
     /// Receives one datagram, or several that the kernel has put together.
@@ -187,8 +191,10 @@ mod tests {
         client.send(b"later").unwrap();
         inbox.receive(&server).unwrap();
         assert_eq!(texts(&inbox), ["later"]);
-        let (query, _) = inbox.queries().next().unwrap();
-        assert_eq!(query.peer.to_std(), client.local_addr().unwrap());
+        assert_eq!(
+            inbox.queries()[0].peer.to_std(),
+            client.local_addr().unwrap()
+        );
     }
 
     #[test]
@@ -199,9 +205,9 @@ mod tests {
         }
         let mut inbox = Inbox::<SockaddrIn>::new(true);
         inbox.receive(&server).unwrap();
-        assert_eq!(inbox.queries().count(), BATCH);
+        assert_eq!(inbox.queries().len(), BATCH);
         inbox.receive(&server).unwrap();
-        assert_eq!(inbox.queries().count(), 1);
+        assert_eq!(inbox.queries().len(), 1);
     }
 
     #[test]
@@ -219,7 +225,8 @@ mod tests {
         let mut received = Vec::new();
         while received.len() < expected.len() {
             inbox.receive(&server).unwrap();
-            received.extend(inbox.queries().map(|(_, octets)| octets.to_vec()));
+            let queries = inbox.queries().iter();
+            received.extend(queries.map(|query| inbox.octets(query).to_vec()));
         }
         assert_eq!(received, expected);
     }
@@ -261,7 +268,7 @@ mod tests {
 
     /// What was received.
     fn texts(inbox: &Inbox<SockaddrIn>) -> Vec<&str> {
-        let octets = inbox.queries().map(|(_, octets)| octets);
+        let octets = inbox.queries().iter().map(|query| inbox.octets(query));
         octets.map(|o| std::str::from_utf8(o).unwrap()).collect()
     }
 }

@@ -19,8 +19,8 @@ use proptest::sample::select;
 use proptest::test_runner::TestCaseError;
 
 use super::*;
+use crate::Holdings;
 use crate::Lookup;
-use crate::Place;
 use crate::Row;
 use crate::WildcardDepth;
 
@@ -282,18 +282,17 @@ fn answer(rows: &[&Row], qtype: Rtype) -> Found {
 
 /// All that a snapshot says.
 fn dump(snapshot: &Snapshot) -> Vec<Found> {
-    let places: Vec<Place> = qnames()
-        .iter()
-        .map(|n| snapshot.place(n.as_wire()))
-        .collect();
-    snapshot.fetch(&places);
+    let qnames = qnames();
+    let wires: Vec<&[u8]> = qnames.iter().map(|qname| qname.as_wire()).collect();
+    let mut holdings = vec![Holdings::default(); wires.len()];
+    snapshot.find_all(&wires, &mut holdings);
     let mut found = Vec::new();
     for layer in LAYERS {
-        for (qname, place) in qnames().iter().zip(&places) {
+        for (qname, holdings) in qnames.iter().zip(&holdings) {
             for qtype in QTYPES {
-                let by_place = snapshot.lookup_at(*place, layer, qname.as_wire(), qtype);
+                let together = snapshot.lookup_in(*holdings, layer, qname.as_wire(), qtype);
                 let by_name = snapshot.lookup(layer, qname.as_wire(), qtype);
-                assert_eq!(by_place, by_name, "{qname} {qtype}");
+                assert_eq!(together, by_name, "{qname} {qtype}");
                 found.push(match by_name {
                     Lookup::Answer(rrset) => Found::Answer(rrset.to_rrset()),
                     Lookup::Cname(rrset) => Found::Cname(rrset.to_rrset()),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::LayerId;
-use crate::Place;
 use crate::Row;
 use crate::Source;
+use crate::snapshot::Place;
 
 /// The sources.
 #[derive(Default)]

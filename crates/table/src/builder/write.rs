@@ -4,7 +4,6 @@ use portolan_proto::Name;
 use portolan_proto::RrsetRef;
 
 use crate::LayerId;
-use crate::Place;
 use crate::Row;
 use crate::claim::Claim;
 use crate::claim::Claims;
@@ -18,6 +17,7 @@ use crate::shard::Run;
 use crate::shard::Shard;
 use crate::shard::Slot;
 use crate::shard::write_entry;
+use crate::snapshot::Place;
 use crate::wire;
 
 use super::Builder;

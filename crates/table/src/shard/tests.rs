@@ -174,7 +174,7 @@ fn a_shard_without_records_is_none() {
     let gone = edit(7, "a", &[]);
     assert_eq!(Shard::new(&octets).rebuilt(&[gone]), None);
     assert_eq!(Shard::default().find(0, b"\0"), Run::default());
-    assert_eq!(Shard::default().touch_record(7), 0);
+    assert_eq!(Shard::default().of_tag_at(0, 7), None);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn octets_that_are_no_shard_have_no_names() {
     for end in 0..octets.len() {
         let shard = Shard::new(&octets[..end]);
         shard.find(7, name("a").as_wire());
-        shard.touch_record(7);
+        touch(shard.of_tag_at(shard.first(7), 7).unwrap_or_default());
         shard.chunk(0);
     }
 }
