@@ -372,6 +372,7 @@ impl Generation {
                 parts.forward_families.clone(),
             )
             .with_max_in_flight(parts.pending)
+            .with_socket_room(parts.socket_room.clone())
         };
         let mut stanzas = Vec::new();
         for directive in &block.forward {

@@ -40,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) queries: Handle,
     /// Queries that may wait for upstreams.
     pub(crate) pending: usize,
+    /// Whether idle sockets to upstreams may be kept.
+    pub(crate) socket_room: forward::SocketRoom,
     /// Tasks of upstreams, caches and logs.
     pub(crate) tasks: TaskTracker,
     /// Ends them.
@@ -68,7 +70,8 @@ impl Parts {
             &tasks,
             stop.clone(),
         )?;
-        let limits = Limits::within_descriptors(descriptors())
+        let descriptors = descriptors();
+        let limits = Limits::within_descriptors(descriptors)
             .within_memory(memory::limit().unwrap_or(u64::MAX));
         let server_families = portolan_server::Families::register(registry)?;
         let server = Server::new(
@@ -105,6 +108,7 @@ impl Parts {
             plugin_enabled,
             queries: queries.clone(),
             pending: limits.pending,
+            socket_room: forward::SocketRoom::within_descriptors(descriptors),
             tasks,
             stop,
             layers: Layers::default(),

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Families;
+use crate::SocketRoom;
 use crate::loops::MAX_LOOKS;
 use crate::sockets::Sockets;
 
@@ -34,7 +35,7 @@ pub struct Context {
     pub(crate) max_in_flight: usize,
     /// One permit for each look for a forwarding loop.
     pub(crate) looks: Arc<Semaphore>,
-    /// The sockets that wait for upstreams.
+    /// The UDP sockets that are open to upstreams.
     pub(crate) sockets: Sockets,
 }
 
@@ -60,6 +61,13 @@ impl Context {
     pub fn with_max_in_flight(mut self, maximum: usize) -> Self {
         self.in_flight = Arc::new(Semaphore::new(maximum.min(Semaphore::MAX_PERMITS)));
         self.max_in_flight = maximum;
+        self
+    }
+
+    /// The same, with idle sockets kept for further queries while there is
+    /// room.
+    pub fn with_socket_room(mut self, room: SocketRoom) -> Self {
+        self.sockets = Sockets::new(room);
         self
     }
 

@@ -14,6 +14,7 @@ use portolan_proto::Section;
 use tokio::time::Instant;
 
 use crate::Question;
+use crate::pool::Pool;
 use crate::sockets::Sockets;
 use crate::udp;
 use crate::udp::Link;
@@ -65,18 +66,19 @@ async fn ask(server: SocketAddr, name: &Name) -> Result<Vec<IpAddr>, String> {
     let manner = Manner {
         edns: true,
         exact: false,
+        anew: true,
     };
-    let sockets = Sockets::default();
+    let pool = Pool::new(link, Sockets::default());
     let (v4, v6) = tokio::join!(
-        udp::exchange(link, &v4, manner, &sockets, deadline),
-        udp::exchange(link, &v6, manner, &sockets, deadline),
+        udp::exchange(&pool, &v4, manner, deadline),
+        udp::exchange(&pool, &v6, manner, deadline),
     );
     match (v4, v6) {
         (Err(error), Err(_)) => Err(error.to_string()),
         (v4, v6) => Ok([v4, v6]
             .into_iter()
             .flatten()
-            .flat_map(|m| read(&m))
+            .flat_map(|exchanged| read(&exchanged.message))
             .collect()),
     }
 }

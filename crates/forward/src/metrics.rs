@@ -102,8 +102,8 @@ pub(crate) struct UpstreamMetrics {
     connection_hits: IntCounter,
     /// Exchanges on a new connection.
     connection_misses: IntCounter,
-    /// Exchanges over UDP, each on a new socket.
-    udp_misses: IntCounter,
+    /// Exchanges over UDP, on a socket that was used before and on a new one.
+    datagrams: [IntCounter; 2],
     /// TLS handshakes.
     handshakes: HandshakeMetrics,
     /// Queries sent to another upstream too.
@@ -203,7 +203,7 @@ impl Families {
             connection_hits: counters(
                 registry,
                 "coredns_proxy_conn_cache_hits_total",
-                "Queries sent on a connection that was open already.",
+                "Queries sent on a socket or connection that was open already.",
                 &["proxy_name", "to", "proto"],
             )?,
             connection_misses: counters(
@@ -274,9 +274,10 @@ impl Families {
             ],
             connection_hits: connections(&inner.connection_hits, proto),
             connection_misses: connections(&inner.connection_misses, proto),
-            udp_misses: match target.protection {
-                Protection::None => connections(&inner.connection_misses, "udp"),
-                Protection::Tls(_) | Protection::Https(_) => nothing(),
+            datagrams: match target.protection {
+                Protection::None => [&inner.connection_hits, &inner.connection_misses]
+                    .map(|family| connections(family, "udp")),
+                Protection::Tls(_) | Protection::Https(_) => [nothing(), nothing()],
             },
             handshakes: HandshakeMetrics {
                 full: handshakes("full"),
@@ -429,8 +430,13 @@ impl UpstreamMetrics {
     }
 
     /// Counts an exchange over UDP.
-    pub(crate) fn udp(&self) {
-        self.udp_misses.inc();
+    pub(crate) fn datagrams(&self, reused: bool) {
+        let [hits, misses] = &self.datagrams;
+        if reused {
+            hits.inc();
+        } else {
+            misses.inc();
+        }
     }
 
     /// Counts an exchange over a connection.
@@ -534,7 +540,7 @@ mod tests {
         let families = Families::register(&registry).unwrap();
         let upstream = families.upstream(&Target::plain("192.0.2.53:53".parse().unwrap()));
         upstream.sent();
-        upstream.udp();
+        upstream.datagrams(true);
         upstream.connected(true);
         upstream.probe_failed();
         upstream.answered(Rcode::NOERROR, Duration::from_millis(1));

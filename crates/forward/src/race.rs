@@ -108,7 +108,7 @@ impl Race<'_> {
                 let until = (now + self.read_timeout).min(deadline);
                 let (asked, question) = (Arc::clone(upstream), Arc::clone(self.question));
                 running.push(Box::pin(async move {
-                    let result = asked.ask(&question, transport, until).await;
+                    let result = asked.ask(&question, transport, begun > 1, until).await;
                     (begun, attempt.upstream, result)
                 }));
             }

@@ -1,4 +1,4 @@
-//! The UDP sockets that wait for upstreams.
+//! The UDP sockets that are open to upstreams.
 //!
 //! A question that comes from one of them is this server's own: it has gone
 //! round. Questions over connections are not told apart in this way; for them
@@ -11,16 +11,30 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
-/// The sockets: no more than there are queries to upstreams. Cloning shares
-/// them.
+/// The sockets of one context. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sockets {
     /// Their addresses and ports.
     open: Arc<Mutex<HashSet<(IpAddr, u16)>>>,
+    /// Whether there is room for idle ones.
+    room: SocketRoom,
+}
+
+/// How many UDP sockets may be open to upstreams for idle ones to be kept, in
+/// the whole process. Cloning shares the count. By default none is kept.
+#[derive(Clone, Debug, Default)]
+pub struct SocketRoom {
+    /// That many.
+    most: usize,
+    /// How many are open.
+    open: Arc<AtomicUsize>,
 }
 
 /// A socket, for as long as it lives.
+#[derive(Debug)]
 pub(crate) struct Noted {
     /// Where it is noted.
     sockets: Sockets,
@@ -31,10 +45,19 @@ pub(crate) struct Noted {
 // === impl Sockets ===
 
 impl Sockets {
+    /// None yet, and idle ones only while there is room.
+    pub(crate) fn new(room: SocketRoom) -> Self {
+        Self {
+            open: Arc::default(),
+            room,
+        }
+    }
+
     /// Notes a socket that is connected.
     pub(crate) fn note(&self, local: SocketAddr) -> Noted {
         let end = end(local);
         self.lock().insert(end);
+        self.room.open.fetch_add(1, Ordering::Relaxed);
         Noted {
             sockets: self.clone(),
             end,
@@ -46,9 +69,32 @@ impl Sockets {
         self.lock().contains(&end(client))
     }
 
+    /// Whether an idle one may be kept.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.open.load(Ordering::Relaxed) <= self.room.most
+    }
+
     /// The sockets.
     fn lock(&self) -> MutexGuard<'_, HashSet<(IpAddr, u16)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl SocketRoom ===
+
+impl SocketRoom {
+    /// A quarter of the files that the process may have open, 4,096 at most.
+    /// None where that is too few to choose from ([`crate::pool`]): each query
+    /// has a socket of its own then.
+    pub fn within_descriptors(descriptors: u64) -> Self {
+        let most = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
+        Self {
+            most: match most.min(MOST) {
+                few if few < LEAST => 0,
+                enough => enough,
+            },
+            open: Arc::default(),
+        }
     }
 }
 
@@ -57,6 +103,7 @@ impl Sockets {
 impl Drop for Noted {
     fn drop(&mut self) {
         self.sockets.lock().remove(&self.end);
+        self.sockets.room.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -64,6 +111,13 @@ impl Drop for Noted {
 fn end(addr: SocketAddr) -> (IpAddr, u16) {
     (addr.ip().to_canonical(), addr.port())
 }
+
+/// Most open sockets. The kernel has some 3 kB for each.
+const MOST: usize = 4096;
+
+/// Fewer than this are not worth keeping: those of one upstream to choose
+/// from, and as many that wait for answers.
+const LEAST: usize = 2 * crate::pool::CHOICE;
 
 #[cfg(test)]
 mod tests {
@@ -77,5 +131,28 @@ mod tests {
         assert!(!sockets.contains("192.0.2.1:4001".parse().unwrap()));
         drop(noted);
         assert!(!sockets.contains("192.0.2.1:4000".parse().unwrap()));
+    }
+
+    #[test]
+    fn few_descriptors_leave_no_room_for_idle_sockets() {
+        for (descriptors, most) in [(64, 0), (4096, 0), (8192, 2048), (1 << 30, 4096)] {
+            let room = SocketRoom::within_descriptors(descriptors);
+            assert_eq!(room.most, most, "{descriptors}");
+        }
+    }
+
+    #[test]
+    fn the_sockets_of_all_share_the_room() {
+        let room = SocketRoom {
+            most: 2,
+            open: Arc::default(),
+        };
+        let (one, other) = (Sockets::new(room.clone()), Sockets::new(room));
+        let noted: Vec<_> = (4000..4003)
+            .map(|port| one.note(([192, 0, 2, 1], port).into()))
+            .collect();
+        assert!(!other.has_room());
+        drop(noted);
+        assert!(other.has_room());
     }
 }

@@ -365,6 +365,9 @@ async fn upkeep(
             changed |= origin.check(&forward.config).await;
         }
         let known = forward.upstreams.load_full();
+        for upstream in known.iter() {
+            upstream.tidy().await;
+        }
         if changed {
             let now = upstreams(&targets(&origins), &known, &forward.settings, &context);
             forward.upstreams.store(Arc::new(now));

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use portolan_proto::Class;
 use portolan_proto::Flags;
 use portolan_proto::Message;
@@ -40,6 +41,7 @@ use crate::measured::Measured;
 use crate::metrics::UpstreamMetrics;
 use crate::policy::Candidate;
 use crate::policy::RoundTrip;
+use crate::pool::Pool;
 use crate::sockets::Sockets;
 use crate::stream::Exchanged;
 use crate::stream::Streamed;
@@ -73,6 +75,8 @@ pub(crate) struct Upstream {
     refusal: Notify,
     /// Smoothed round trip over UDP and over TCP.
     round_trips: [Measured; 2],
+    /// Its UDP sockets.
+    pool: Pool,
     /// Its connections.
     connections: Connections,
     /// Whether it does not read an OPT.
@@ -119,7 +123,7 @@ pub(crate) struct Settings {
     is_strict: bool,
     /// What a probe asks.
     probe: Question,
-    /// The sockets that wait for upstreams.
+    /// The UDP sockets that are open.
     sockets: Sockets,
     /// Where probing runs.
     tracker: TaskTracker,
@@ -133,8 +137,13 @@ impl Upstream {
     /// A server that has not been asked yet.
     pub(crate) fn new(target: Target, settings: Arc<Settings>, context: &Context) -> Self {
         let metrics = context.families.upstream(&target);
+        let link = Link {
+            peer: target.addr,
+            source: settings.source,
+        };
         Self {
             label: target.addr.to_string().into(),
+            pool: Pool::new(link, settings.sockets.clone()),
             connections: Connections::new(&target, &settings, &metrics),
             health: Mutex::new(Health::new(settings.max_fails, settings.interval)),
             failure: Arc::default(),
@@ -181,18 +190,20 @@ impl Upstream {
         self.metrics.hedged();
     }
 
-    /// Asks a question and waits for its answer until `deadline`. What comes
-    /// of it counts for health, but for a failure on a transport that is not
-    /// the question's: not everybody has TCP.
+    /// Asks a question and waits for its answer until `deadline`, on a new
+    /// socket where the question is asked `anew`. What comes of it counts for
+    /// health, but for a failure on a transport that is not the question's:
+    /// not everybody has TCP.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         question: &Question,
         transport: Transport,
+        anew: bool,
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
         let started = Instant::now();
         self.metrics.sent();
-        let result = self.exchange(question, transport, deadline).await;
+        let result = self.exchange(question, transport, anew, deadline).await;
         let taken = started.elapsed();
         match &result {
             Ok(message) => {
@@ -223,7 +234,8 @@ impl Upstream {
     /// That does not count for health.
     pub(crate) async fn responds(&self, question: &Question, deadline: Instant) -> bool {
         let transport = self.transport(question);
-        self.exchange(question, transport, deadline).await.is_ok()
+        let exchange = self.exchange(question, transport, true, deadline);
+        exchange.await.is_ok()
     }
 
     /// Takes in that it asks this server what it is asked. Logged once in a
@@ -292,10 +304,11 @@ impl Upstream {
         &self,
         question: &Question,
         transport: Transport,
+        anew: bool,
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
         let (mut message, network) = match transport {
-            Transport::Udp => (self.over_udp(question, deadline).await?, "udp"),
+            Transport::Udp => (self.over_udp(question, anew, deadline).await?, "udp"),
             Transport::Tcp => (self.over_connection(question, deadline).await?, "tcp"),
         };
         // RFC 6895 §2.3: codes above 15 are about EDNS and this hop.
@@ -332,34 +345,24 @@ impl Upstream {
     async fn over_udp(
         &self,
         question: &Question,
+        anew: bool,
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
-        self.metrics.udp();
         let now = Instant::now().into_std();
         let exact = self.settings.case_randomization && !self.lacks_spelling.is_known(now);
-        let question = &if exact {
-            question.in_random_case()
-        } else {
-            question.clone()
-        };
-        let exchange = |edns| {
-            let manner = Manner { edns, exact };
-            udp::exchange(
-                self.link(),
-                question,
-                manner,
-                &self.settings.sockets,
-                deadline,
-            )
-        };
-        let edns = !self.lacks_edns.is_known(now);
-        let message = match exchange(edns).await {
-            // RFC 6891 §7: FORMERR to an OPT; ask again without.
-            Err(error) if matches!(error.cause, Cause::NoEdns) => {
-                let message = exchange(false).await?;
-                self.lacks_edns.found(now);
-                message
+        let respelled = exact.then(|| question.in_random_case());
+        let question = respelled.as_ref().unwrap_or(question);
+        let offers_edns = !self.lacks_edns.is_known(now);
+        let mut edns = offers_edns;
+        let exchanged = loop {
+            let manner = Manner { edns, exact, anew };
+            match udp::exchange(&self.pool, question, manner, deadline).await {
+                // RFC 6891 §7: FORMERR to an OPT; ask again without.
+                Err(error) if edns && matches!(error.cause, Cause::NoEdns) => edns = false,
+                exchanged => break exchanged,
             }
+        };
+        let message = match exchanged {
             // Whoever spelled it, nobody can forge what comes over TCP.
             Err(error) if matches!(error.cause, Cause::Spelling) => {
                 let message = self.over_connection(question, deadline).await?;
@@ -368,7 +371,14 @@ impl Upstream {
                 }
                 message
             }
-            other => other?,
+            exchanged => {
+                let Exchanged { message, reused } = exchanged?;
+                self.metrics.datagrams(reused);
+                if offers_edns && !edns {
+                    self.lacks_edns.found(now);
+                }
+                message
+            }
         };
         if self.settings.prefer_udp && message.flags().has(Flags::TRUNCATED) {
             return self.over_connection(question, deadline).await;
@@ -376,24 +386,32 @@ impl Upstream {
         Ok(message)
     }
 
-    /// Exchanges over a connection.
-    async fn over_connection(
-        &self,
-        question: &Question,
+    /// Exchanges over a connection. Boxed: that is large, and most queries that
+    /// wait do without.
+    fn over_connection<'a>(
+        &'a self,
+        question: &'a Question,
         deadline: Instant,
-    ) -> Result<Message, ExchangeError> {
-        let exchange = |edns| self.connections.exchange(question, edns, deadline);
-        let now = Instant::now().into_std();
-        let exchanged = match exchange(!self.lacks_edns.is_known(now)).await {
-            Err(error) if matches!(error.cause, Cause::NoEdns) => {
-                let exchanged = exchange(false).await?;
-                self.lacks_edns.found(now);
-                exchanged
-            }
-            other => other?,
-        };
-        self.metrics.connected(exchanged.reused);
-        Ok(exchanged.message)
+    ) -> BoxFuture<'a, Result<Message, ExchangeError>> {
+        let exchange = move |edns| self.connections.exchange(question, edns, deadline);
+        Box::pin(async move {
+            let now = Instant::now().into_std();
+            let exchanged = match exchange(!self.lacks_edns.is_known(now)).await {
+                Err(error) if matches!(error.cause, Cause::NoEdns) => {
+                    let exchanged = exchange(false).await?;
+                    self.lacks_edns.found(now);
+                    exchanged
+                }
+                other => other?,
+            };
+            self.metrics.connected(exchanged.reused);
+            Ok(exchanged.message)
+        })
+    }
+
+    /// Closes idle sockets that are not to be used again.
+    pub(crate) async fn tidy(&self) {
+        self.pool.tidy().await;
     }
 
     /// Sends a probe and takes in what comes of it.
@@ -402,9 +420,7 @@ impl Upstream {
         let question = &self.settings.probe;
         let result = match self.transport(question) {
             Transport::Tcp => self.connections.probe(question, deadline).await,
-            Transport::Udp => {
-                udp::probe(self.link(), question, &self.settings.sockets, deadline).await
-            }
+            Transport::Udp => udp::probe(&self.pool, question, deadline).await,
         };
         let result = match result {
             Ok(Rcode::SERVFAIL) if self.settings.is_strict => Err(ExchangeError {
@@ -449,14 +465,6 @@ impl Upstream {
             Change::Up => {
                 tracing::info!(plugin = "forward", to = %self.label, "upstream is up again");
             }
-        }
-    }
-
-    /// The two ends of an exchange.
-    fn link(&self) -> Link {
-        Link {
-            peer: self.target.addr,
-            source: self.settings.source,
         }
     }
 

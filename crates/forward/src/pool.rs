@@ -1,0 +1,467 @@
+//! The UDP sockets to one upstream, some of which are used again.
+//!
+//! A socket of its own for each query is the best there is against forgers,
+//! who have to guess its port (RFC 5452 §9.2), and costs more than the query
+//! itself. Where many queries go to one upstream, a socket that has had its
+//! answer is therefore kept for another query, in a way that leaves the port
+//! hard to guess:
+//!
+//! - there are at least [`CHOICE`] idle ones to draw from, by chance, out of
+//!   the half that was used longest ago; otherwise a new one is opened. So no
+//!   port comes back within [`CHOICE`] / 2 queries;
+//! - none is used more than [`USES`] times or longer than [`LIFE`];
+//! - one query at a time is on a socket, under an id of its own;
+//! - one that anything has reached while it was idle is closed, so that
+//!   nobody can lay in guesses; so is one that had no answer or an error.
+//!
+//! A socket is bound to the route that there was when it was opened. When one
+//! fails, all that are older than the failure are closed, and a query that is
+//! repeated has a new one in any case.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::net::UdpSocket;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
+
+use crate::error::Cause;
+use crate::sockets::Noted;
+use crate::sockets::Sockets;
+use crate::udp::Link;
+
+/// Fewest idle sockets that one is chosen from.
+pub(crate) const CHOICE: usize = 1024;
+
+/// Most queries on one socket.
+const USES: u32 = 64;
+
+/// Longest that a socket is used.
+const LIFE: Duration = Duration::from_secs(10);
+
+/// What is waited for: datagrams, and what ICMP says. Not that there is room
+/// to send, which every datagram that leaves would tell.
+const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
+
+/// Octets of a datagram that are read. More than is offered, for an upstream
+/// that does not care.
+const RECEIVE: usize = 4096;
+
+/// The sockets to one upstream.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// Its two ends.
+    link: Link,
+    /// Where they are noted.
+    sockets: Sockets,
+    /// Fewest idle ones that one is chosen from.
+    choice: usize,
+    /// Those that are idle.
+    idle: Mutex<Idle>,
+}
+
+/// The sockets that are idle.
+#[derive(Debug, Default)]
+struct Idle {
+    /// In the order in which they came back.
+    queue: VecDeque<Socket>,
+    /// Those opened no later than this are not used again.
+    void: Option<Instant>,
+}
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    /// The socket.
+    io: AsyncFd<UdpSocket>,
+    /// Our end.
+    pub(crate) local: SocketAddr,
+    /// When it was opened.
+    opened: Instant,
+    /// Queries that it was used for.
+    uses: u32,
+    /// Notes it for as long as it lives; closed before that ends.
+    _noted: Noted,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// No sockets yet.
+    pub(crate) fn new(link: Link, sockets: Sockets) -> Self {
+        Self {
+            link,
+            sockets,
+            choice: CHOICE,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// The upstream.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.link.peer
+    }
+
+    /// A new socket.
+    pub(crate) fn open(&self) -> io::Result<Socket> {
+        Socket::open(self.link, &self.sockets)
+    }
+
+    /// An idle socket that has sent a query, if there is one that can.
+    pub(crate) fn reuse(&self, query: &[u8]) -> Option<Socket> {
+        let now = Instant::now();
+        let mut idle = self.lock();
+        let chosen = idle.choose(self.choice);
+        let is_valid = |socket: &Socket| idle.is_valid(socket, now);
+        let is_usable = chosen.as_ref().is_some_and(is_valid);
+        drop(idle);
+        let mut socket = chosen.filter(|_| is_usable)?;
+        (socket.is_untouched() && socket.send(query).is_ok()).then_some(socket)
+    }
+
+    /// Takes back a socket that has had its answer.
+    pub(crate) fn put_back(&self, socket: Socket) {
+        let now = Instant::now();
+        let mut idle = self.lock();
+        let is_kept = socket.uses < USES
+            && idle.queue.len() < 2 * self.choice
+            && idle.is_valid(&socket, now)
+            && self.sockets.has_room();
+        // Whatever is closed is closed without the lock.
+        let closed = if is_kept {
+            idle.queue.push_back(socket);
+            idle.pop_invalid(now)
+        } else {
+            Some(socket)
+        };
+        drop(idle);
+        drop(closed);
+    }
+
+    /// Closes a socket that failed, and has those opened before not be used
+    /// again if it was one of them.
+    pub(crate) fn fail(&self, socket: Socket) {
+        if socket.is_reused() {
+            self.lock().void = Some(Instant::now());
+        }
+    }
+
+    /// Closes idle sockets that are not to be used again.
+    pub(crate) async fn tidy(&self) {
+        let close = || {
+            let invalid = self.lock().pop_invalid(Instant::now());
+            invalid.is_some()
+        };
+        while close() {
+            // There may be many, and queries have no time.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The idle sockets.
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Idle ===
+
+impl Idle {
+    /// Takes out one of those used longest ago, if there are `fewest`.
+    fn choose(&mut self, fewest: usize) -> Option<Socket> {
+        let count = self.queue.len();
+        if count < fewest {
+            return None;
+        }
+        self.queue
+            .swap_remove_front(rand::random_range(..count / 2))
+    }
+
+    /// Whether a socket may be used again.
+    fn is_valid(&self, socket: &Socket, now: Instant) -> bool {
+        now.duration_since(socket.opened) < LIFE
+            && self.void.is_none_or(|void| socket.opened > void)
+    }
+
+    /// Takes out the first one if it is not to be used again.
+    fn pop_invalid(&mut self, now: Instant) -> Option<Socket> {
+        let first = self.queue.front()?;
+        if self.is_valid(first, now) {
+            return None;
+        }
+        self.queue.pop_front()
+    }
+}
+
+// === impl Socket ===
+
+impl Socket {
+    /// A connected socket on a port of the system's choice, which is random.
+    fn open(link: Link, sockets: &Sockets) -> io::Result<Self> {
+        let socket = UdpSocket::bind(link.local())?;
+        socket.set_nonblocking(true)?;
+        socket.connect(link.peer)?;
+        let local = socket.local_addr()?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, for types that lie about their descriptor"
+        )]
+        let io = AsyncFd::with_interest(socket, INTEREST)?;
+        Ok(Self {
+            io,
+            local,
+            opened: Instant::now(),
+            uses: 0,
+            _noted: sockets.note(local),
+        })
+    }
+
+    /// Whether it was used for another query before.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.uses > 1
+    }
+
+    /// Sends a query.
+    pub(crate) fn send(&mut self, query: &[u8]) -> io::Result<()> {
+        self.uses += 1;
+        self.io.get_ref().send(query).map(drop)
+    }
+
+    /// Hands each datagram to `read` until it makes something of one, until
+    /// `deadline`.
+    pub(crate) async fn receive<T>(
+        &self,
+        deadline: Instant,
+        mut read: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<T, Cause> {
+        let received = async {
+            loop {
+                let receive = |socket: &UdpSocket| {
+                    // On the stack, and not while the query waits.
+                    let mut buffer = [0; RECEIVE];
+                    let length = socket.recv(&mut buffer)?;
+                    Ok(read(buffer.get(..length).unwrap_or_default()))
+                };
+                if let Some(done) = self.io.async_io(INTEREST, receive).await? {
+                    return Ok(done);
+                }
+                tracing::trace!(plugin = "forward", from = %self.local, "stray datagram ignored");
+            }
+        };
+        match timeout_at(deadline, received).await {
+            Ok(received) => received.map_err(|error: io::Error| error.into()),
+            Err(_) => Err(Cause::Timeout),
+        }
+    }
+
+    /// Whether nothing has come since the answer, neither a datagram nor an
+    /// error.
+    fn is_untouched(&self) -> bool {
+        // It counts as readable from the answer on, so that this does ask.
+        let peeked = self
+            .io
+            .try_io(Interest::READABLE, |socket| socket.recv(&mut []));
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::sockets::SocketRoom;
+
+    #[tokio::test]
+    async fn a_port_comes_back_after_many_others_and_so_often() {
+        let upstream = Upstream::new();
+        let pool = upstream.pool(1 << 20);
+        let mut last = HashMap::new();
+        let mut uses: HashMap<u16, u32> = HashMap::new();
+        for number in 0..4000_usize {
+            let port = upstream.ask(&pool).await;
+            if let Some(before) = last.insert(port, number) {
+                // Where the system gives a port again that was closed, that
+                // is by chance; here it has thousands to choose from.
+                assert!(number - before >= FEW / 2, "{port}: {before}, {number}");
+            }
+            *uses.entry(port).or_default() += 1;
+        }
+        let most = uses.values().max().copied().unwrap();
+        assert!((USES / 2..=2 * USES).contains(&most), "{most}");
+        assert!(uses.len() > 4000 / USES as usize, "{}", uses.len());
+    }
+
+    #[tokio::test]
+    async fn without_descriptors_every_query_has_a_new_socket() {
+        let upstream = Upstream::new();
+        let pool = upstream.pool(64);
+        for _ in 0..2 * FEW {
+            upstream.ask(&pool).await;
+        }
+        assert!(pool.lock().queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_reached_while_idle_is_not_used() {
+        let upstream = Upstream::new();
+        let pool = upstream.pool(1 << 20);
+        let ports = upstream.fill(&pool).await;
+        for port in ports {
+            upstream
+                .socket
+                .send_to(b"guess", SocketAddr::from(([127, 0, 0, 1], port)))
+                .unwrap();
+        }
+        assert!(pool.reuse(b"query").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_socket_with_an_error_is_not_used() {
+        let upstream = Upstream::new();
+        let pool = upstream.pool(1 << 20);
+        upstream.fill(&pool).await;
+        drop(upstream);
+        for socket in &mut pool.lock().queue {
+            socket.send(b"nobody is there").unwrap();
+        }
+        assert!(pool.reuse(b"query").is_none());
+    }
+
+    #[tokio::test]
+    async fn those_before_one_that_failed_are_not_used() {
+        let upstream = Upstream::new();
+        let pool = upstream.pool(1 << 20);
+        upstream.fill(&pool).await;
+        upstream.fill(&pool).await;
+        let failed = pool.reuse(b"query").unwrap();
+        upstream.socket.recv_from(&mut []).unwrap();
+        pool.fail(failed);
+        assert!(pool.reuse(b"query").is_none());
+        pool.tidy().await;
+        assert!(pool.lock().queue.is_empty());
+        // Those that were opened since are as good as any.
+        upstream.fill(&pool).await;
+        assert!(pool.reuse(b"query").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_new_socket_that_fails_says_nothing_of_the_others() {
+        let upstream = Upstream::new();
+        let pool = upstream.pool(1 << 20);
+        upstream.fill(&pool).await;
+        pool.fail(pool.open().unwrap());
+        assert!(pool.reuse(b"query").is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_old_is_closed() {
+        let upstream = Upstream::new();
+        let pool = upstream.pool(1 << 20);
+        upstream.fill(&pool).await;
+        tokio::time::pause();
+        tokio::time::advance(LIFE).await;
+        assert!(pool.reuse(b"query").is_none());
+        pool.tidy().await;
+        assert!(pool.lock().queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_heard_at_once() {
+        let upstream = Upstream::new();
+        let pool = upstream.pool(64);
+        drop(upstream);
+        let mut socket = pool.open().unwrap();
+        socket.send(b"query").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let refused = socket.receive(deadline, |_| Some(())).await.unwrap_err();
+        assert_eq!(refused.to_string(), "connection refused");
+    }
+
+    #[tokio::test]
+    async fn strays_are_passed_over_until_the_time_is_up() {
+        let upstream = Upstream::new();
+        let pool = upstream.pool(64);
+        let mut socket = pool.open().unwrap();
+        socket.send(b"query").unwrap();
+        for text in [&b"stray"[..], b"stray", b"answer"] {
+            upstream.socket.send_to(text, socket.local).unwrap();
+        }
+        let read = |datagram: &[u8]| (datagram == b"answer").then_some(());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        socket.receive(deadline, read).await.unwrap();
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let late = socket.receive(deadline, read).await;
+        assert!(matches!(late, Err(Cause::Timeout)), "{late:?}");
+    }
+
+    /// As many idle sockets are chosen from here.
+    const FEW: usize = 32;
+
+    /// An upstream that answers when it is told to.
+    struct Upstream {
+        /// Its socket.
+        socket: UdpSocket,
+    }
+
+    impl Upstream {
+        /// On a port of its own.
+        fn new() -> Self {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            Self { socket }
+        }
+
+        /// A pool of sockets to it, in a process with so many descriptors.
+        fn pool(&self, descriptors: u64) -> Pool {
+            let link = Link {
+                peer: self.socket.local_addr().unwrap(),
+                source: None,
+            };
+            let room = SocketRoom::within_descriptors(descriptors);
+            Pool {
+                choice: FEW,
+                ..Pool::new(link, Sockets::new(room))
+            }
+        }
+
+        /// Has a query answered. Gives the port that it came from.
+        async fn ask(&self, pool: &Pool) -> u16 {
+            let socket = pool.reuse(b"query").unwrap_or_else(|| {
+                let mut socket = pool.open().unwrap();
+                socket.send(b"query").unwrap();
+                socket
+            });
+            self.answer(pool, socket).await
+        }
+
+        /// Answers the query of a socket, which goes back.
+        async fn answer(&self, pool: &Pool, socket: Socket) -> u16 {
+            let (_, client) = self.socket.recv_from(&mut [0; 16]).unwrap();
+            assert_eq!(client, socket.local);
+            self.socket.send_to(b"answer", client).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let read = |datagram: &[u8]| (datagram == b"answer").then_some(());
+            socket.receive(deadline, read).await.unwrap();
+            pool.put_back(socket);
+            client.port()
+        }
+
+        /// Has enough idle sockets to choose from. Gives the ports of all.
+        async fn fill(&self, pool: &Pool) -> Vec<u16> {
+            let mut ports = Vec::new();
+            for _ in 0..FEW {
+                let mut socket = pool.open().unwrap();
+                socket.send(b"query").unwrap();
+                ports.push(self.answer(pool, socket).await);
+            }
+            ports
+        }
+    }
+}
