@@ -372,7 +372,7 @@ fn walk(wire: &[u8], start: usize, counts: [u8; 6]) -> Option<Walk> {
     ] {
         for _ in 0..count {
             let record = RawRecord::read(wire, at)?;
-            if !sound::is_sound(wire, at, &record) {
+            if !sound::is_sound(wire, &walk.spans, at, &record) {
                 return None;
             }
             if record.rtype == Rtype::OPT {

@@ -2,29 +2,35 @@
 //!
 //! What an upstream says passes through as octets, and whoever reads it next
 //! may follow a pointer for ever, or find a name to be longer than its data.
-//! A message with such a name is none (RFC 9267 §2, §5).
+//! A message with such a name is none (RFC 9267 §2, §5). Neither is one with a
+//! name in octets that we write anew, TTLs and addresses: it would be another
+//! name then, or none.
+
+use std::ops::Range;
 
 use super::MAX_POINTERS;
+use super::Span;
 use crate::query::RawRecord;
 use crate::{HEADER_LEN, MAX_NAME, Rtype};
 
 /// Whether the owner of the record at `at` can be read, and the names in its
 /// data. Only the types that may hold compressed names are looked into
 /// (RFC 3597 §4): the data of others has no pointers.
-pub(super) fn is_sound(message: &[u8], at: usize, record: &RawRecord<'_>) -> bool {
-    let (before, names, after) = match record.rtype {
+pub(super) fn is_sound(message: &[u8], before: &[Span], at: usize, record: &RawRecord<'_>) -> bool {
+    let stays = |octets: &Range<usize>| stays(message, before, record, octets);
+    let (fixed, names, after) = match record.rtype {
         Rtype::CNAME | Rtype::NS | Rtype::PTR | Rtype::DNAME => (0, 1, 0),
         Rtype::MX => (2, 1, 0),
         Rtype::SRV => (6, 1, 0),
         Rtype::SOA => (0, 2, 20),
         _ => (0, 0, record.rdata.len()),
     };
-    if name_end(message, at).is_none() {
+    if name_end(message, at, stays).is_none() {
         return false;
     }
-    let mut next = record.end - record.rdata.len() + before;
+    let mut next = record.end - record.rdata.len() + fixed;
     for _ in 0..names {
-        match name_end(message, next) {
+        match name_end(message, next, stays) {
             Some(end) => next = end,
             None => return false,
         }
@@ -32,25 +38,56 @@ pub(super) fn is_sound(message: &[u8], at: usize, record: &RawRecord<'_>) -> boo
     next + after == record.end
 }
 
-/// Where the name at `at` ends, if it can be read to its root. Each pointer
-/// has to point before the labels it ends, so that the walk ends.
-fn name_end(message: &[u8], at: usize) -> Option<usize> {
+/// Whether octets stay as they are, whatever becomes of the TTLs and of the
+/// order of the addresses of this record and of those before it.
+fn stays(message: &[u8], before: &[Span], record: &RawRecord<'_>, octets: &Range<usize>) -> bool {
+    let meets = |start: usize, end: usize| octets.start < end && start < octets.end;
+    let is_past = |span: &Span| usize::from(span.end) <= octets.start;
+    let begins_before = |span: &&Span| usize::from(span.start) < octets.end;
+    let mut met = match before.first() {
+        Some(span) if begins_before(&span) => &before[before.partition_point(is_past)..],
+        // The question, as a rule.
+        _ => &[],
+    }
+    .iter()
+    .take_while(begins_before);
+    let changes = met.any(|span| {
+        let ttl_at = usize::from(span.ttl_at);
+        let is_address = || {
+            let rtype = message.get(ttl_at - 4..ttl_at - 2);
+            rtype.is_some_and(|rtype| ADDRESSES.iter().any(|a| rtype == a.0.to_be_bytes()))
+        };
+        meets(ttl_at, ttl_at + 4) || meets(ttl_at + 6, usize::from(span.end)) && is_address()
+    });
+    !changes && !meets(record.ttl_at, record.ttl_at + 4)
+}
+
+/// Where the name at `at` ends, if it can be read to its root and stays what
+/// it is. Each pointer has to point before the labels it ends, so that the
+/// walk ends.
+fn name_end(message: &[u8], at: usize, stays: impl Fn(&Range<usize>) -> bool) -> Option<usize> {
     let (mut next, mut limit, mut length) = (at, at, 0);
     let mut end = None;
     for _ in 0..=MAX_POINTERS {
         loop {
             let octet = *message.get(next)?;
             match octet {
-                0 => return end.or(Some(next + 1)),
+                0 => {
+                    return stays(&(next..next + 1)).then(|| end.unwrap_or(next + 1));
+                }
                 1..=63 => {
-                    next += 1 + usize::from(octet);
-                    length += 1 + usize::from(octet);
-                    if length >= MAX_NAME {
+                    let label = next..next + 1 + usize::from(octet);
+                    length += label.len();
+                    if length >= MAX_NAME || !stays(&label) {
                         return None;
                     }
+                    next = label.end;
                 }
                 0xc0.. => {
                     let low = *message.get(next + 1)?;
+                    if !stays(&(next..next + 2)) {
+                        return None;
+                    }
                     let target = usize::from(u16::from_be_bytes([octet & 0x3f, low]));
                     if !(HEADER_LEN..limit).contains(&target) {
                         return None;
@@ -65,6 +102,9 @@ fn name_end(message: &[u8], at: usize) -> Option<usize> {
     }
     None
 }
+
+/// Types whose data is put in another order.
+const ADDRESSES: [Rtype; 2] = [Rtype::A, Rtype::AAAA];
 
 #[cfg(test)]
 mod tests {
@@ -152,5 +192,28 @@ mod tests {
         wire[7] = 2;
         wire.extend_from_slice(&[0xc0, rdata, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
         assert!(Message::parse(wire).is_err());
+    }
+
+    #[test]
+    fn names_where_we_write_make_no_message() {
+        // The first record's TTL and data hold a name each, and so does its
+        // owner; the second record has the name at one of these places.
+        let address = usize::from(OWNER) + 3 + 10;
+        for (at, rtype, is_sound) in [
+            (usize::from(OWNER), Rtype::A, true),
+            (address - 6, Rtype::A, false),
+            (address - 5, Rtype::A, false),
+            (address - 3, Rtype::A, false),
+            (address, Rtype::A, false),
+            (address + 2, Rtype::AAAA, false),
+            (address, Rtype(65280), true),
+        ] {
+            let mut wire = message(b"\x01b\0", rtype, b"\x01x\x01y\0");
+            wire[7] = 2;
+            wire[address - 6..address - 2].copy_from_slice(b"\x01x\x01\0");
+            wire.extend_from_slice(&[0xc0, u8::try_from(at).unwrap()]);
+            wire.extend_from_slice(b"\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01");
+            assert_eq!(Message::parse(wire).is_ok(), is_sound, "{rtype} at {at}");
+        }
     }
 }
