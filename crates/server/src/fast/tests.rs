@@ -79,6 +79,7 @@ fn the_ordinary_query_takes_the_short_way() {
         ("nor there", "none.second.test", Rtype::A, None, [0, 1]),
         ("names below", "wild.test", Rtype::A, None, [0, 1]),
         ("not said", "none.other", Rtype::A, None, [0, 1]),
+        ("as much as fits", FITS, Rtype::A, None, [30, 0]),
     ] {
         let message = query_of(owner, qtype, Class::IN, &opt.unwrap_or_default());
         let (Some(response), true) = way.ask(&message) else {
@@ -97,6 +98,7 @@ fn what_is_not_ordinary_takes_the_long_way() {
         ("another class", "one.test", Rtype::A, Class::CH, None),
         ("another version", "one.test", Rtype::A, Class::IN, other),
         ("more than fits", "many.test", Rtype::A, Class::IN, None),
+        ("a little more", FITS_NOT, Rtype::A, Class::IN, None),
         ("an alias", "alias.test", Rtype::A, Class::IN, None),
         ("a transfer", "one.test", Rtype::AXFR, Class::IN, None),
         ("refused", "none.refused", Rtype::A, Class::IN, None),
@@ -261,6 +263,10 @@ fn build() -> Arc<Table> {
         (1, "one.test", a(6)),
     ];
     rows.extend((1..60).map(|last| (0, "many.test", a(last))));
+    // Responses of 512 octets, and of one more.
+    for owner in [FITS, FITS_NOT] {
+        rows.extend((1..31).map(|last| (0, owner, a(last))));
+    }
     table(&rows)
 }
 
@@ -270,6 +276,8 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         "one.test",
         "two.test",
         "many.test",
+        FITS,
+        FITS_NOT,
         "x.wild.test",
         "alias.test",
         "loop.test",
@@ -298,7 +306,14 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     ];
     let class = prop_oneof![9 => Just(Class::IN), 1 => any::<u16>().prop_map(Class)];
     let opt = (
-        prop_oneof![Just(512_u16), Just(1232), Just(4096), any::<u16>()],
+        // Those in the middle are about what `many.test` takes.
+        prop_oneof![
+            Just(512_u16),
+            Just(1232),
+            Just(4096),
+            970_u16..995,
+            any::<u16>()
+        ],
         prop_oneof![9 => Just(0_u8), 1 => any::<u8>()],
         prop_oneof![Just(0_u8), Just(0x80), any::<u8>()],
         prop_oneof![
@@ -320,7 +335,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
             let mut message = query_of(owner, qtype, class, &opt.unwrap_or_default());
             message[..2].copy_from_slice(&id.to_be_bytes());
             message[2..4].copy_from_slice(&flags.to_be_bytes());
-            for (index, octet) in message[12..12 + owner.len()].iter_mut().enumerate() {
+            for (index, octet) in message[12..=12 + owner.len()].iter_mut().enumerate() {
                 if octet.is_ascii_lowercase() && case >> (index % 64) & 1 == 1 {
                     octet.make_ascii_uppercase();
                 }
@@ -335,6 +350,9 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         // A pointer where a label should be.
         1 => (12_usize..40, 0_u8..40).prop_map(|(at, to)| Defect::Pointer(at, to)),
         1 => (0_usize..60).prop_map(Defect::Cut),
+        1 => (0_usize..4, prop::sample::select(more())).prop_map(|(section, octets)| {
+            Defect::More(section, octets)
+        }),
         1 => vec(any::<u8>(), 1..24).prop_map(Defect::Behind),
     ];
     (query, defect).prop_map(|(mut message, defect)| {
@@ -356,6 +374,23 @@ const LONGEST: &str = concat!(
     "ddddddddddddddddddddddddddddddddddddddddddddd.second.test",
 );
 
+/// What may stand behind a question, and should perhaps not.
+fn more() -> Vec<Vec<u8>> {
+    let question = b"\x03one\x04test\0\0\x01\0\x01";
+    let address = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01";
+    let signature = b"\0\0\xfa\0\xff\0\0\0\0\0\0";
+    let root = b"\xc0\x15\0\x29\x04\xd0\0\0\0\0\0\0";
+    vec![
+        question.to_vec(),
+        b"\xc0\x0c\0\x01\0\x01".to_vec(),
+        address.to_vec(),
+        signature.to_vec(),
+        [vec![0], opt_of(1232, 0x80, &[])].concat(),
+        // An OPT that finds its name, the root, at the end of another.
+        root.to_vec(),
+    ]
+}
+
 /// What is wrong with a message.
 #[derive(Clone, Debug)]
 enum Defect {
@@ -367,6 +402,8 @@ enum Defect {
     Pointer(usize, u8),
     /// It breaks off.
     Cut(usize),
+    /// A section has one entry more, which stands at the end.
+    More(usize, Vec<u8>),
     /// It has more octets than it should.
     Behind(Vec<u8>),
 }
@@ -387,10 +424,20 @@ impl Defect {
                 }
             }
             Self::Cut(length) => message.truncate(length),
+            Self::More(section, octets) => {
+                message[5 + section * 2] += 1;
+                message.extend_from_slice(&octets);
+            }
             Self::Behind(octets) => message.extend_from_slice(&octets),
         }
     }
 }
+
+/// The name of thirty addresses that take 512 octets in all.
+const FITS: &str = "just-fits.test";
+
+/// The same of one octet more.
+const FITS_NOT: &str = "just-fits2.test";
 
 /// An OPT from the type on.
 fn opt_of(payload: u16, high: u8, options: &[u8]) -> Vec<u8> {
