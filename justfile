@@ -54,10 +54,10 @@ bench-cluster *arguments:
 bench-memory *arguments:
     cargo bench --locked --bench memory -- {{ arguments }}
 
-# Install peers from Debian, measure beside them, write docs/peers.md and its plot. A CoreDNS binary takes part if
-# PORTOLAN_BENCH_COREDNS names one. Packages start services of their own: not for a machine that serves DNS.
+# Install peers from Debian, without starting them as services; measure beside them; write docs/peers.md and its plot. A
+# CoreDNS binary takes part if PORTOLAN_BENCH_COREDNS names one. `--binary PATH` measures another binary of ours.
 bench-peers *arguments:
-    apt-get install --yes --no-install-recommends nsd knot unbound dnsmasq-base bind9 dnsdist pdns-recursor
+    scripts/setup peers
     cargo bench --locked --bench queries -- --write docs {{ arguments }}
 
 # The static binary of this machine's architecture, as the image has it: dist/portolan. Relocations are packed: without that
@@ -74,6 +74,8 @@ image *arguments: dist
     docker build --target prebuilt --tag portolan --build-arg REVISION="$(git rev-parse --short HEAD)" \
         --build-arg BUILD_TIME="$(date -u +%FT%TZ)" {{ arguments }} .
 
-# Fuzz one target: query, message.
-fuzz target:
-    cargo +nightly fuzz run --fuzz-dir fuzz {{ target }}
+# Fuzz one target, from what was found before and from our own seeds: query, message.
+fuzz target seconds="600":
+    mkdir -p fuzz/corpus/{{ target }}
+    cargo +nightly fuzz run --fuzz-dir fuzz {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- \
+        -max_len=4096 -max_total_time={{ seconds }}

@@ -14,6 +14,8 @@
 
 #[path = "queries/account.rs"]
 mod account;
+#[path = "queries/answers.rs"]
+mod answers;
 #[path = "queries/churn.rs"]
 mod churn;
 #[path = "queries/echo.rs"]
@@ -34,17 +36,20 @@ mod paced;
 mod plot;
 #[path = "queries/report.rs"]
 mod report;
+#[path = "queries/rounds.rs"]
+mod rounds;
 #[path = "queries/scenario.rs"]
 mod scenario;
 #[path = "queries/servers.rs"]
 mod servers;
 #[path = "queries/stream.rs"]
 mod stream;
+#[path = "queries/targets.rs"]
+mod targets;
 
 use std::fs;
 use std::process::ExitCode;
 
-use crate::names::Names;
 use crate::options::Mode;
 use crate::options::Options;
 use crate::scenario::Scenario;
@@ -52,7 +57,7 @@ use crate::scenario::Scenario;
 /// Runs what the arguments ask for.
 fn main() -> ExitCode {
     let result = match Options::parse(std::env::args().skip(1)) {
-        Ok(Mode::Echo(port)) => echo::run(port),
+        Ok(Mode::Echo(address, workers)) => echo::run(address, workers),
         Ok(Mode::Load(run)) => generator::run(&run),
         Ok(Mode::Measure(options)) => measure(&options),
         Err(error) => Err(error),
@@ -69,18 +74,22 @@ fn main() -> ExitCode {
 /// Measures the scenarios.
 fn measure(options: &Options) -> anyhow::Result<()> {
     let mut machine = machine::describe();
+    machine.push(if options.is_own_binary() {
+        "portolan: as `cargo bench` builds it".to_owned()
+    } else {
+        format!("portolan: {}", options.binary.display())
+    });
     machine.push(format!(
         "{} names, {} rounds of {} s, interleaved",
         options.names, options.rounds, options.seconds,
     ));
     println!("{}", machine.join("\n"));
-    let names = Names::new(options.names);
     let mut all = Vec::new();
     for scenario in Scenario::ALL {
-        if !options.wants(scenario) {
+        if !options.wants(scenario.word()) {
             continue;
         }
-        match scenario.run(&names, options)? {
+        match rounds::run(scenario, options)? {
             Some(results) => {
                 println!("{}", report::table(&results));
                 all.push(results);
@@ -88,10 +97,17 @@ fn measure(options: &Options) -> anyhow::Result<()> {
             None => println!("\n{}: left out, knotd is not installed", scenario.word()),
         }
     }
-    machine.push(machine::load());
-    println!("{}\n{}", report::NOTES, machine::load());
+    let answers = options.wants(answers::WORD).then(answers::measure);
+    let answers = answers.transpose()?;
+    if let Some(answers) = &answers {
+        println!("{}", answers::table(answers));
+    }
+    let targets = targets::table(&all, answers.as_ref());
+    machine.push(machine::load("after"));
+    println!("{}\n{targets}\n{}", report::NOTES, machine::load("after"));
     if let Some(directory) = &options.write {
-        fs::write(directory.join("peers.md"), report::page(&machine, &all))?;
+        let page = report::page(&machine, &targets, &all, answers.as_ref());
+        fs::write(directory.join("peers.md"), page)?;
         fs::write(directory.join("peers.svg"), plot::svg(&all))?;
     }
     Ok(())

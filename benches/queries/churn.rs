@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use portolan_testkit::docker::FakeContainer;
 use portolan_testkit::docker::FakeDocker;
+use tokio::runtime::Builder;
+use tokio::runtime::Runtime;
 
 /// An engine whose containers come and go when they are told to.
 pub(crate) struct Churn {
@@ -23,6 +25,8 @@ pub(crate) struct Churn {
     end: Option<mpsc::Sender<()>>,
     /// What makes them.
     thread: Option<JoinHandle<()>>,
+    /// What the engine runs on; dropped after it.
+    _runtime: Runtime,
 }
 
 // === impl Churn ===
@@ -30,7 +34,13 @@ pub(crate) struct Churn {
 impl Churn {
     /// An engine at a path.
     pub(crate) fn start(path: &Path) -> anyhow::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let entered = runtime.enter();
         let engine = FakeDocker::start(path)?;
+        drop(entered);
         let control = engine.control();
         let is_on = Arc::new(AtomicBool::new(false));
         let on = Arc::clone(&is_on);
@@ -59,6 +69,7 @@ impl Churn {
             is_on,
             end: Some(end),
             thread: Some(thread),
+            _runtime: runtime,
         })
     }
 

@@ -9,22 +9,41 @@ use std::io::IoSliceMut;
 use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
+use std::thread;
 
+use nix::sys::socket::AddressFamily;
 use nix::sys::socket::MsgFlags;
 use nix::sys::socket::MultiHeaders;
+use nix::sys::socket::SockFlag;
+use nix::sys::socket::SockType;
 use nix::sys::socket::SockaddrIn;
 use nix::sys::socket::SockaddrIn6;
 use nix::sys::socket::SockaddrLike;
+use nix::sys::socket::bind;
 use nix::sys::socket::recvmmsg;
 use nix::sys::socket::sendmmsg;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::socket;
+use nix::sys::socket::sockopt::ReusePort;
 
-/// Answers for ever.
-pub(crate) fn run(address: SocketAddr) -> anyhow::Result<()> {
-    let socket = UdpSocket::bind(address)?;
-    match address {
-        SocketAddr::V4(_) => echo::<SockaddrIn>(&socket),
-        SocketAddr::V6(_) => echo::<SockaddrIn6>(&socket),
+/// Answers for ever, in so many threads with a socket each.
+pub(crate) fn run(address: SocketAddr, workers: u32) -> anyhow::Result<()> {
+    let work = move || match address {
+        SocketAddr::V4(address) => work(AddressFamily::Inet, &SockaddrIn::from(address)),
+        SocketAddr::V6(address) => work(AddressFamily::Inet6, &SockaddrIn6::from(address)),
+    };
+    for _ in 1..workers {
+        thread::spawn(work);
     }
+    work()
+}
+
+/// Answers for ever, at one socket.
+fn work<P: SockaddrLike + Copy>(family: AddressFamily, address: &P) -> anyhow::Result<()> {
+    let socket = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, ReusePort, &true)?;
+    bind(socket.as_raw_fd(), address)?;
+    echo::<P>(&UdpSocket::from(socket))
 }
 
 /// Answers clients of one family.

@@ -40,8 +40,8 @@ pub(crate) enum Shape {
     Few,
     /// 32 connections with one query outstanding each.
     Tcp,
-    /// 8 sockets, so many queries a second in all.
-    Paced(u32),
+    /// 8 sockets, a query so long after the one before.
+    Paced(Duration),
 }
 
 /// What is asked.
@@ -128,8 +128,8 @@ fn ask(run: &Run) -> anyhow::Result<Counts> {
         socket.set_read_timeout(Some(PATIENCE))?;
         sockets.push(socket);
     }
-    if let Shape::Paced(rate) = run.shape {
-        return paced::ask(&sockets, &mut queries, rate, length);
+    if let Shape::Paced(pause) = run.shape {
+        return paced::ask(&sockets, &mut queries, pause, length);
     }
     let mut counts = Counts::default();
     let mut headers = MultiHeaders::<()>::preallocate(BURST, None);
@@ -207,7 +207,7 @@ impl Queries {
     /// Whether each name was asked once, if that is all.
     fn is_done(&self, milliseconds: u64, counts: &Counts) -> bool {
         match self.asked {
-            Asked::Known(count) if milliseconds == 0 => counts.good >= u64::from(count) * 2,
+            Asked::Known(count) if milliseconds == 0 => counts.good >= u64::from(count),
             Asked::Known(_) | Asked::Unknown(_) => false,
         }
     }
@@ -324,7 +324,7 @@ impl Shape {
             Self::Many => "many".to_owned(),
             Self::Few => "few".to_owned(),
             Self::Tcp => "tcp".to_owned(),
-            Self::Paced(rate) => rate.to_string(),
+            Self::Paced(pause) => pause.as_nanos().to_string(),
         }
     }
 }
@@ -360,7 +360,7 @@ impl Run {
                 "many" => Shape::Many,
                 "few" => Shape::Few,
                 "tcp" => Shape::Tcp,
-                rate => Shape::Paced(rate.parse()?),
+                pause => Shape::Paced(Duration::from_nanos(pause.parse()?)),
             },
             asked: match kind {
                 "known" => Asked::Known(number),

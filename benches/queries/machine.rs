@@ -5,28 +5,28 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-/// One of two cores, where there are two.
+/// A core, where there are two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Core {
     /// The first. knotd moves there by itself, whatever it is told.
     First,
     /// The second.
     Second,
+    /// Whichever the kernel likes.
+    Any,
 }
 
 /// A program and the arguments that bind it to a core, where that can be
 /// done.
 pub(crate) fn on(core: Core, program: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    if binds() {
-        let number = match core {
-            Core::First => "0",
-            Core::Second => "1",
-        };
-        words.extend(["taskset", "-c", number].map(str::to_owned));
-    }
-    words.push(program.to_owned());
-    words
+    let number = match core {
+        Core::First if binds() => Some("0"),
+        Core::Second if binds() => Some("1"),
+        _ => None,
+    };
+    let binding = number.map(|number| ["taskset", "-c", number]);
+    let words = binding.into_iter().flatten().chain([program]);
+    words.map(str::to_owned).collect()
 }
 
 /// Whether programs are bound to cores.
@@ -66,15 +66,15 @@ pub(crate) fn describe() -> Vec<String> {
             None => format!("{program}: not installed, left out"),
         });
     }
-    lines.push(load());
+    lines.push(load("before"));
     lines
 }
 
 /// How busy the machine is.
-pub(crate) fn load() -> String {
+pub(crate) fn load(when: &str) -> String {
     let average = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let minute = average.split(' ').next().unwrap_or("unknown").to_owned();
-    format!("load average of the last minute: {minute}")
+    format!("load average of the last minute {when}: {minute}")
 }
 
 /// The line in which a program says its version.

@@ -20,11 +20,11 @@ struct Waiting {
     counts: Counts,
 }
 
-/// Asks `rate` times a second, for so long.
+/// Asks with a pause after each query, for so long.
 pub(crate) fn ask(
     sockets: &[UdpSocket],
     queries: &mut Queries,
-    rate: u32,
+    pause: Duration,
     length: Duration,
 ) -> anyhow::Result<Counts> {
     for socket in sockets {
@@ -35,7 +35,6 @@ pub(crate) fn ask(
         latencies: Vec::new(),
         counts: Counts::default(),
     };
-    let pause = Duration::from_secs(1) / rate.max(1);
     let (start, mut due, mut sent) = (now(), Duration::ZERO, 0_u64);
     let mut turn = sockets.iter().cycle();
     while start.elapsed() < length + PATIENCE {

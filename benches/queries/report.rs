@@ -1,8 +1,10 @@
 //! Tables.
 
+use crate::answers;
+use crate::answers::Answers;
 use crate::load::Sample;
-use crate::scenario::Results;
-use crate::scenario::Row;
+use crate::rounds::Results;
+use crate::rounds::Row;
 
 /// How to read the tables.
 pub(crate) const NOTES: &str = "
@@ -20,7 +22,12 @@ MiB        resident memory at the end, summed over the processes of a server: pa
 echo       sends back what it gets by recvmmsg and sendmmsg, 32 at a time: the kernel's part";
 
 /// A page with all tables, in Markdown.
-pub(crate) fn page(machine: &[String], all: &[Results]) -> String {
+pub(crate) fn page(
+    machine: &[String],
+    targets: &str,
+    all: &[Results],
+    answers: Option<&Answers>,
+) -> String {
     let machine = machine.iter().map(|line| format!("- {line}\n"));
     let tables = all.iter().map(table);
     let head =
@@ -28,27 +35,30 @@ pub(crate) fn page(machine: &[String], all: &[Results]) -> String {
     [head.to_owned()]
         .into_iter()
         .chain(machine)
+        .chain([targets.to_owned(), "\n![Peers](peers.svg)\n".to_owned()])
         .chain(tables)
-        .chain([format!("\n```text{NOTES}\n```\n\n![Peers](peers.svg)\n")])
+        .chain(answers.map(answers::table))
+        .chain([format!("\n```text{NOTES}\n```\n")])
         .collect()
 }
 
 /// One table, in Markdown.
 pub(crate) fn table(results: &Results) -> String {
-    let peer = results.rows.iter().find(|row| row.name == results.peer);
-    if results.is_timed {
+    if results.scenario.is_timed() {
         return timed_table(results);
     }
+    let peer = results.row(results.scenario.peer());
     let mut text = format!(
         "\n## {}\n\n| server | us/query | least to most | x {} | qps | client us | lost % | MiB |\n\
          |---|---|---|---|---|---|---|---|\n",
-        results.title, results.peer,
+        results.scenario.title(),
+        results.scenario.peer(),
     );
     for row in &results.rows {
         let costs = sorted(row.samples.iter().map(|sample| sample.cost));
         let least = costs.first().copied().unwrap_or(f64::NAN);
         let most = costs.last().copied().unwrap_or(f64::NAN);
-        let ratio = peer.map(|peer| median(ratios(&row.samples, &peer.samples)));
+        let ratio = peer.map(|peer| median(ratios(row, peer, |sample| sample.cost)));
         let line = format!(
             "| {} | {:.2} | {least:.2} to {most:.2} | {} | {:.0} | {:.1} | {:.2} | {:.1} |\n",
             row.name,
@@ -67,20 +77,22 @@ pub(crate) fn table(results: &Results) -> String {
 /// One table of how long answers take, in Markdown.
 fn timed_table(results: &Results) -> String {
     let mut text = format!(
-        "\n## {}\n\n| server | p50 | p99 | p99, least to most | us/query | lost % | MiB |\n\
-         |---|---|---|---|---|---|---|\n",
-        results.title,
+        "\n## {}\n\n| server | p50 | p99 | p99, least to most | qps | us/query | client us | lost % | \
+         MiB |\n|---|---|---|---|---|---|---|---|---|\n",
+        results.scenario.title(),
     );
     for row in &results.rows {
         let slow = sorted(row.samples.iter().map(|sample| sample.p99));
         text += &format!(
-            "| {} | {:.0} | {:.0} | {:.0} to {:.0} | {:.2} | {:.2} | {:.1} |\n",
+            "| {} | {:.0} | {:.0} | {:.0} to {:.0} | {:.0} | {:.2} | {:.1} | {:.2} | {:.1} |\n",
             row.name,
-            median(row.samples.iter().map(|sample| sample.p50)),
-            median(slow.iter().copied()),
+            half(row),
+            slowest(row),
             slow.first().copied().unwrap_or(f64::NAN),
             slow.last().copied().unwrap_or(f64::NAN),
+            median(row.samples.iter().map(|sample| sample.qps)),
             cost(row),
+            median(row.samples.iter().map(|sample| sample.client_cost)),
             median(row.samples.iter().map(|sample| sample.lost)),
             mebibytes(row.resident_kib),
         );
@@ -93,13 +105,28 @@ pub(crate) fn cost(row: &Row) -> f64 {
     median(row.samples.iter().map(|sample| sample.cost))
 }
 
-/// How many times cheaper the responses of one server are, round by round.
-fn ratios(own: &[Sample], peer: &[Sample]) -> impl Iterator<Item = f64> {
-    own.iter().zip(peer).map(|(own, peer)| peer.cost / own.cost)
+/// How long half of the responses of a server take at most, in microseconds.
+pub(crate) fn half(row: &Row) -> f64 {
+    median(row.samples.iter().map(|sample| sample.p50))
+}
+
+/// How long 99 of 100 responses of a server take at most, in microseconds.
+pub(crate) fn slowest(row: &Row) -> f64 {
+    median(row.samples.iter().map(|sample| sample.p99))
+}
+
+/// How many times a figure of the peer is that of the server, round by round.
+pub(crate) fn ratios(
+    own: &Row,
+    peer: &Row,
+    figure: impl Fn(&Sample) -> f64,
+) -> impl Iterator<Item = f64> {
+    let pairs = own.samples.iter().zip(&peer.samples);
+    pairs.map(move |(own, peer)| figure(peer) / figure(own))
 }
 
 /// The figure in the middle; the mean of two where there are two.
-fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     let figures = sorted(figures);
     let middle = figures.len() / 2;
     let upper = figures.get(middle).copied().unwrap_or(f64::NAN);
@@ -111,13 +138,13 @@ fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
 }
 
 /// The figures in order.
-fn sorted(figures: impl IntoIterator<Item = f64>) -> Vec<f64> {
+pub(crate) fn sorted(figures: impl IntoIterator<Item = f64>) -> Vec<f64> {
     let mut figures: Vec<f64> = figures.into_iter().collect();
     figures.sort_by(f64::total_cmp);
     figures
 }
 
 /// KiB as MiB.
-fn mebibytes(kib: u64) -> f64 {
+pub(crate) fn mebibytes(kib: u64) -> f64 {
     f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
 }

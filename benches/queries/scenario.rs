@@ -1,16 +1,14 @@
-//! What is measured: servers, queries, and the rounds over them.
+//! What is measured: servers and queries.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
 
 use crate::generator::Asked;
-use crate::generator::Run;
 use crate::generator::Shape;
-use crate::load;
-use crate::load::Sample;
 use crate::machine::Core;
 use crate::names;
 use crate::names::Names;
-use crate::options::Options;
 use crate::servers;
 use crate::servers::Place;
 use crate::servers::Role;
@@ -30,58 +28,42 @@ pub(crate) enum Scenario {
     V6,
     /// The same names, over TCP.
     Tcp,
+    /// Like the first, with 100,000 names.
+    Large,
+    /// Like the first, of two workers on the cores that the client uses, too.
+    Two,
     /// Names of another server, which they have asked before.
     CacheHit,
     /// Names of another server that nobody has asked for, without a cache.
     CacheMiss,
-    /// How long answers take at a rate that all can keep.
+    /// How long answers take at half of what a server can do.
     Latency,
-    /// The same of 100,000 names, while names come and go.
+    /// How long they take of 100,000 names, while names come and go.
     Churn,
 }
 
-/// What came of a scenario.
-pub(crate) struct Results {
-    /// What was asked.
-    pub(crate) title: &'static str,
-    /// The peer that ratios refer to.
-    pub(crate) peer: &'static str,
-    /// Whether it is about how long answers take.
-    pub(crate) is_timed: bool,
-    /// The servers, this one first.
-    pub(crate) rows: Vec<Row>,
-}
-
-/// What came of one server.
-pub(crate) struct Row {
-    /// The server.
-    pub(crate) name: &'static str,
-    /// Its rounds.
-    pub(crate) samples: Vec<Sample>,
-    /// Memory at the end, in KiB.
-    pub(crate) resident_kib: u64,
-}
-
 /// The servers of a scenario.
-struct Stage {
+pub(crate) struct Stage {
     /// Those that are measured.
-    servers: Vec<Server>,
+    pub(crate) servers: Vec<Server>,
     /// The one that they ask, if they do.
     _upstream: Option<Server>,
     /// The core that the client runs on.
-    client: Core,
+    pub(crate) client: Core,
 }
 
 // === impl Scenario ===
 
 impl Scenario {
     /// All of them.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Many,
         Self::Few,
         Self::Edns,
         Self::V6,
         Self::Tcp,
+        Self::Large,
+        Self::Two,
         Self::CacheHit,
         Self::CacheMiss,
         Self::Latency,
@@ -96,6 +78,8 @@ impl Scenario {
             Self::Edns => "edns",
             Self::V6 => "v6",
             Self::Tcp => "tcp",
+            Self::Large => "large",
+            Self::Two => "two",
             Self::CacheHit => "hit",
             Self::CacheMiss => "miss",
             Self::Latency => "latency",
@@ -104,115 +88,92 @@ impl Scenario {
     }
 
     /// What reports call it.
-    fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Many => "local names, 192 sockets with one query each",
             Self::Few => "local names, 8 sockets with bursts of 24",
             Self::Edns => "local names with EDNS, 192 sockets with one query each",
             Self::V6 => "local names over IPv6, 192 sockets with one query each",
             Self::Tcp => "local names over TCP, 32 connections with one query each",
+            Self::Large => "100,000 local names, 192 sockets with one query each",
+            Self::Two => "local names, two workers, on the cores of the client",
             Self::CacheHit => "forwarded names, all in the cache",
             Self::CacheMiss => "forwarded names, each asked for once, no cache",
-            Self::Latency => "local names, 20,000 queries a second in an open loop",
+            Self::Latency => "local names, an open loop that takes half of the server's core",
             Self::Churn => {
-                "100,000 local names, the same rate, quiet and with 100 changes a second"
+                "100,000 local names, 20,000 queries a second, quiet and with 100 changes a second"
             }
-        }
-    }
-
-    /// Measures. `None` if a server is missing that it cannot do without.
-    pub(crate) fn run(self, names: &Names, options: &Options) -> anyhow::Result<Option<Results>> {
-        let more = Names::new(CHURN_NAMES);
-        let names = if self == Self::Churn { &more } else { names };
-        let Some(stage) = self.stage(names)? else {
-            return Ok(None);
-        };
-        let (name, address) = self.sample(names);
-        for server in stage.servers.iter().filter(|server| !server.is_echo()) {
-            server.answers(&name, address)?;
-        }
-        for server in &stage.servers {
-            let all_once = matches!(
-                self,
-                Self::Many | Self::Few | Self::Edns | Self::V6 | Self::CacheHit
-            );
-            let run = self.load(server, names, 0, if all_once { 0 } else { 100 });
-            load::ask(server, &run, stage.client)?;
-        }
-        let mut samples = vec![Vec::new(); stage.servers.len()];
-        for round in 1..=options.rounds {
-            for (server, samples) in stage.servers.iter().zip(&mut samples) {
-                let milliseconds = u64::from(options.seconds) * 1000;
-                let run = self.load(server, names, round, milliseconds);
-                server.set_churn(true);
-                let sample = load::ask(server, &run, stage.client);
-                server.set_churn(false);
-                samples.push(sample?);
-            }
-        }
-        let rows = stage.servers.iter().zip(samples).map(|(server, samples)| {
-            let resident_kib = server.resident_kib()?;
-            Ok(Row {
-                name: server.name(),
-                samples,
-                resident_kib,
-            })
-        });
-        let rows = rows.collect::<anyhow::Result<_>>()?;
-        Ok(Some(Results {
-            title: self.title(),
-            peer: self.peer(),
-            is_timed: self.is_timed(),
-            rows,
-        }))
-    }
-
-    /// What to ask a server in a round; each name once if there is no time.
-    fn load(self, server: &Server, names: &Names, round: u32, milliseconds: u64) -> Run {
-        Run {
-            server: server.address(),
-            shape: match self {
-                Self::Few => Shape::Few,
-                Self::Tcp => Shape::Tcp,
-                Self::Latency | Self::Churn => Shape::Paced(RATE),
-                Self::Many | Self::Edns | Self::V6 | Self::CacheHit | Self::CacheMiss => {
-                    Shape::Many
-                }
-            },
-            asked: if self.is_miss() {
-                Asked::Unknown(round)
-            } else {
-                Asked::Known(names.count())
-            },
-            edns: self == Self::Edns,
-            milliseconds,
         }
     }
 
     /// The server that ratios refer to.
-    fn peer(self) -> &'static str {
+    pub(crate) fn peer(self) -> &'static str {
         match self {
-            Self::Many | Self::Few | Self::Edns | Self::V6 | Self::Latency => servers::ECHO,
-            Self::Tcp => "knot",
-            Self::CacheHit | Self::CacheMiss => "dnsmasq",
+            Self::Tcp => servers::KNOT,
+            Self::CacheHit | Self::CacheMiss => servers::DNSDIST,
             Self::Churn => servers::PORTOLAN,
+            _ => servers::ECHO,
         }
     }
 
     /// Whether it is about how long answers take.
-    fn is_timed(self) -> bool {
+    pub(crate) fn is_timed(self) -> bool {
         matches!(self, Self::Latency | Self::Churn)
     }
 
+    /// How many names there are, where one may choose.
+    pub(crate) fn names(self, asked_for: u32) -> Names {
+        Names::new(match self {
+            Self::Large | Self::Churn => MANY_NAMES,
+            _ => asked_for,
+        })
+    }
+
+    /// How many rounds there are, where one may choose.
+    pub(crate) fn rounds(self, asked_for: u32) -> u32 {
+        match self {
+            // What is slow is rare, and there is one server.
+            Self::Churn => asked_for * 3,
+            _ => asked_for,
+        }
+    }
+
+    /// How queries come; with a pause after each, where none waits for a
+    /// response.
+    pub(crate) fn shape(self, pause: Duration) -> Shape {
+        match self {
+            Self::Few => Shape::Few,
+            Self::Tcp => Shape::Tcp,
+            Self::Latency | Self::Churn => Shape::Paced(pause),
+            _ => Shape::Many,
+        }
+    }
+
+    /// What is asked in a round.
+    pub(crate) fn asked(self, names: &Names, round: u32) -> Asked {
+        match self {
+            Self::CacheMiss => Asked::Unknown(round),
+            _ => Asked::Known(names.count()),
+        }
+    }
+
     /// Whether no name is asked for twice.
-    fn is_miss(self) -> bool {
+    pub(crate) fn is_miss(self) -> bool {
         self == Self::CacheMiss
     }
 
-    /// Starts the servers.
-    fn stage(self, names: &Names) -> anyhow::Result<Option<Stage>> {
+    /// A name that the servers answer, and its address.
+    pub(crate) fn sample(self, names: &Names) -> (String, Ipv4Addr) {
+        match self {
+            Self::CacheMiss => (names::below_wildcard(99, 0), names::WILDCARD_ADDRESS),
+            _ => names.sample(),
+        }
+    }
+
+    /// Starts the servers. `None` if one is missing that the others need.
+    pub(crate) fn stage(self, names: &Names, binary: &Path) -> anyhow::Result<Option<Stage>> {
         if !matches!(self, Self::CacheHit | Self::CacheMiss) {
-            return self.local_stage(names).map(Some);
+            return self.local_stage(names, binary).map(Some);
         }
         // Knot is the upstream and shares the core of the client.
         let Some(upstream) = servers::knot(names, Place::on(Core::First))? else {
@@ -229,13 +190,13 @@ impl Scenario {
         let role = Role::Asks(upstream.address().port(), kept);
         let place = Place::on(Core::Second);
         let servers = [
-            servers::portolan(role, place, Variant::Default)?,
+            servers::portolan(binary, role, place, Variant::Default)?,
             servers::dnsmasq(role, place)?,
             servers::unbound(role, place)?,
             servers::named(role, names, place)?,
             servers::dnsdist(role, place)?,
             servers::recursor(role, place)?,
-            servers::coredns(role, place)?,
+            servers::coredns(role, place, false)?,
         ];
         let servers = servers.into_iter().flatten().collect();
         Ok(Some(Stage {
@@ -246,52 +207,59 @@ impl Scenario {
     }
 
     /// Starts the servers that know the names themselves.
-    fn local_stage(self, names: &Names) -> anyhow::Result<Stage> {
-        // Knot has the first core whatever it is told, so all have it.
-        let (core, role) = (Core::First, Role::Knows(names));
-        let v6 = self == Self::V6;
-        let place = Place { core, v6 };
-        let mut servers = vec![servers::portolan(role, place, Variant::Default)?];
-        match self {
-            Self::Many => servers.push(servers::portolan(role, place, Variant::NoMetrics)?),
-            Self::Few => servers.push(servers::portolan(role, place, Variant::NoSegments)?),
-            Self::Churn => servers.push(servers::portolan(role, place, Variant::Churn)?),
-            _ => {}
-        }
+    fn local_stage(self, names: &Names, binary: &Path) -> anyhow::Result<Stage> {
+        let role = Role::Knows(names);
+        let place = Place {
+            // Knot has the first core whatever it is told, so all have it.
+            core: if self == Self::Two {
+                Core::Any
+            } else {
+                Core::First
+            },
+            v6: self == Self::V6,
+            workers: if self == Self::Two { 2 } else { 1 },
+        };
+        let own = |variant| servers::portolan(binary, role, place, variant);
+        let mut servers = match self {
+            Self::Many => vec![
+                own(Variant::Default)?,
+                own(Variant::NoMetrics)?,
+                servers::coredns(role, place, true)?,
+            ],
+            Self::Few => vec![own(Variant::Default)?, own(Variant::NoSegments)?],
+            Self::Churn => vec![own(Variant::Churn)?],
+            _ => vec![own(Variant::Default)?],
+        };
         if self != Self::Churn {
             servers.extend([
                 servers::knot(names, place)?,
                 servers::nsd(names, place)?,
                 servers::unbound(role, place)?,
-                servers::named(role, names, place)?,
+                servers::coredns(role, place, false)?,
             ]);
         }
-        // dnsmasq starts a process for each connection.
+        // The slower ones do not take part in everything: that takes time.
+        if !matches!(self, Self::Churn | Self::Edns | Self::V6) {
+            servers.push(servers::named(role, names, place)?);
+        }
+        // It has one thread, and starts a process for each connection.
+        if matches!(self, Self::Many | Self::Few | Self::Large | Self::Latency) {
+            servers.push(servers::dnsmasq(role, place)?);
+        }
         if !matches!(self, Self::Churn | Self::Tcp) {
-            servers.extend([
-                servers::dnsmasq(role, place)?,
-                servers::coredns(role, place)?,
-                servers::echo(place)?,
-            ]);
+            servers.push(servers::echo(place)?);
         }
         Ok(Stage {
             servers: servers.into_iter().flatten().collect(),
             _upstream: None,
-            client: Core::Second,
+            client: if self == Self::Two {
+                Core::Any
+            } else {
+                Core::Second
+            },
         })
-    }
-
-    /// A name that the servers answer, and its address.
-    fn sample(self, names: &Names) -> (String, Ipv4Addr) {
-        match self {
-            Self::CacheMiss => (names::below_wildcard(99, 0), names::WILDCARD_ADDRESS),
-            _ => names.sample(),
-        }
     }
 }
 
-/// Queries a second in an open loop.
-const RATE: u32 = 20_000;
-
-/// Names of the scenario with changes.
-const CHURN_NAMES: u32 = 100_000;
+/// Names of the scenarios with many names.
+const MANY_NAMES: u32 = 100_000;

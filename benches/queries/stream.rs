@@ -7,6 +7,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 use std::time::Instant;
 
+use anyhow::Context as _;
+use anyhow::ensure;
+
 use crate::generator::Counts;
 use crate::generator::Queries;
 
@@ -33,18 +36,31 @@ pub(crate) fn ask(
     let mut buffer = [0; 1500];
     while start.elapsed() < length {
         for stream in &mut streams {
-            let mut head = [0; 2];
-            stream.read_exact(&mut head)?;
-            let body = usize::from(u16::from_be_bytes(head));
-            if let Some(body) = buffer.get_mut(..body) {
-                stream.read_exact(body)?;
-                counts.add(body);
-            }
+            counts.add(receive(stream, &mut buffer)?);
             send(stream, queries, &mut frame)?;
         }
     }
     counts.microseconds = u64::try_from(start.elapsed().as_micros())?;
     Ok(counts)
+}
+
+/// Receives a response, by one call if it comes in one piece.
+fn receive<'a>(stream: &mut TcpStream, buffer: &'a mut [u8; 1500]) -> anyhow::Result<&'a [u8]> {
+    let mut filled = 0;
+    loop {
+        let rest = buffer.get_mut(filled..).unwrap_or_default();
+        let count = stream.read(rest)?;
+        ensure!(
+            count > 0,
+            "the server closed a connection, or said too much"
+        );
+        filled += count;
+        let [l0, l1, ..] = *buffer;
+        let end = 2 + usize::from(u16::from_be_bytes([l0, l1]));
+        if filled >= 2 && filled >= end {
+            return buffer.get(2..end).context("a response that fits");
+        }
+    }
 }
 
 /// Sends the next query.
