@@ -6,6 +6,7 @@ mod cluster;
 mod joyride;
 mod limit;
 mod project;
+mod quota;
 mod shipped;
 
 use std::fs;
