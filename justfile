@@ -39,10 +39,9 @@ deny:
 advisories:
     cargo deny --all-features --workspace check advisories
 
-# Cost of a look-up and of a change; queries a second beside other servers (docs/performance.md).
+# Cost of a look-up and of a change; cost of a query beside other servers (docs/performance.md).
 bench *arguments:
     cargo bench --locked --bench lookup
-    cargo bench --locked -p portolan-server --bench answer
     cargo bench --locked --bench queries -- {{ arguments }}
 
 # How servers share names, and what breaks it: bars, medians, worst cases; as root.
