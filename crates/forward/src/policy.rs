@@ -218,34 +218,56 @@ impl Plan {
     }
 }
 
-/// How long to wait for an upstream before the next one is asked too: twice
-/// its smoothed round trip, 50 to 250 ms, and twice that in the last rounds.
-/// Where the next one has been asked before (`is_repeat`), what is slow there
-/// will not be faster for it: up to 1 s.
-///
-/// Where that has led to many queries more (`is_sparing`), it is as long as
-/// an answer takes that is not out of the ordinary (RFC 6298 §2.3), 100 ms to
-/// 1 s.
-pub(crate) fn patience(
-    round_trip: Option<RoundTrip>,
-    round: u32,
-    is_repeat: bool,
-    is_sparing: bool,
-) -> Duration {
-    let most = if is_repeat { MAX_REPEAT } else { MAX_PATIENCE };
-    let base = match round_trip {
-        None if is_repeat => UNKNOWN_REPEAT,
-        None => MAX_PATIENCE,
-        Some(known) if is_sparing => ordinary(known).clamp(MIN_SPARING, MAX_SPARING),
-        Some(known) => (2 * known.smoothed).clamp(MIN_PATIENCE, most),
-    };
-    if round < LAST_ROUND { base } else { 2 * base }
+/// How long to wait for an upstream before the next one is asked too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// As a rule: twice its smoothed round trip, 50 to 250 ms. Where the next
+    /// one has been asked before, what is slow there will not be faster for it:
+    /// up to 1 s. Twice that in the last rounds.
+    pub(crate) usual: Duration,
+    /// Where that has led to many queries more: as long as an answer takes that
+    /// is not out of the ordinary (RFC 6298 §2.3), 100 ms to 1 s.
+    pub(crate) longest: Duration,
+}
+
+// === impl Patience ===
+
+impl Patience {
+    /// The patience with an upstream in a round. `is_repeat` says that all
+    /// have been asked.
+    pub(crate) fn new(round_trip: Option<RoundTrip>, round: u32, is_repeat: bool) -> Self {
+        let most = if is_repeat { MAX_REPEAT } else { MAX_PATIENCE };
+        let unknown = if is_repeat {
+            UNKNOWN_REPEAT
+        } else {
+            MAX_PATIENCE
+        };
+        let usual = round_trip.map_or(unknown, |known| {
+            (2 * known.smoothed).clamp(MIN_PATIENCE, most)
+        });
+        let longest = round_trip.map_or(unknown, |known| {
+            ordinary(known).clamp(MIN_SPARING, MAX_SPARING).max(usual)
+        });
+        let times = if round < LAST_ROUND { 1 } else { 2 };
+        Self {
+            usual: times * usual,
+            longest: times * longest,
+        }
+    }
+
+    /// At least so long.
+    pub(crate) fn at_least(self, least: Duration) -> Self {
+        Self {
+            usual: self.usual.max(least),
+            longest: self.longest.max(least),
+        }
+    }
 }
 
 /// How long an answer takes that is not out of the ordinary (RFC 6298 §2.3),
 /// at least [`MIN_OVERDUE`]. After that it is worth a probe to know whether the
 /// upstream is still there: one that has ended refuses the probe at once, and
-/// the rest of the [`patience`] need not be had.
+/// the rest of the [`Patience`] need not be had.
 pub(crate) fn overdue(round_trip: RoundTrip) -> Duration {
     ordinary(round_trip).max(MIN_OVERDUE)
 }
@@ -409,7 +431,7 @@ mod tests {
                     latencies.push(now + Duration::from_millis(1));
                     break;
                 }
-                now += patience(Some(known(1, 0)), attempt.round, true, true);
+                now += Patience::new(Some(known(1, 0)), attempt.round, true).longest;
                 plan.slow();
             }
         }
@@ -493,26 +515,24 @@ mod tests {
 
     #[test]
     fn patience_follows_the_round_trip_within_bounds() {
-        for (round_trip, round, is_repeat, is_sparing, expected) in [
-            (None, 0, false, false, 250),
-            (Some((1, 0)), 0, false, false, 50),
-            (Some((40, 100)), 0, false, false, 80),
-            (Some((3000, 0)), 0, false, false, 250),
-            (Some((1, 0)), 1, true, false, 50),
-            (Some((1, 0)), 2, true, false, 100),
-            (None, 0, true, false, 500),
-            (Some((300, 0)), 0, true, false, 600),
-            (Some((3000, 0)), 0, true, false, 1000),
-            (None, 0, false, true, 250),
-            (Some((1, 0)), 0, false, true, 100),
-            (Some((30, 50)), 0, false, true, 230),
-            (Some((900, 100)), 0, true, true, 1000),
+        for (round_trip, round, is_repeat, usual, longest) in [
+            (None, 0, false, 250, 250),
+            (None, 0, true, 500, 500),
+            (Some((1, 0)), 0, false, 50, 100),
+            (Some((40, 100)), 0, false, 80, 440),
+            (Some((30, 50)), 0, false, 60, 230),
+            (Some((3000, 0)), 0, false, 250, 1000),
+            (Some((1, 0)), 1, true, 50, 100),
+            (Some((1, 0)), 2, true, 100, 200),
+            (Some((300, 0)), 0, true, 600, 600),
+            (Some((3000, 0)), 0, true, 1000, 1000),
         ] {
             let round_trip = round_trip.map(|(smoothed, variation)| known(smoothed, variation));
+            let patience = Patience::new(round_trip, round, is_repeat);
             assert_eq!(
-                patience(round_trip, round, is_repeat, is_sparing).as_millis(),
-                expected,
-                "{round_trip:?} {round} {is_repeat} {is_sparing}"
+                (patience.usual.as_millis(), patience.longest.as_millis()),
+                (usual, longest),
+                "{round_trip:?} {round} {is_repeat}"
             );
         }
     }

@@ -14,23 +14,25 @@ use futures_util::stream::FuturesUnordered;
 use portolan_proto::Message;
 use portolan_proto::Rcode;
 use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 use crate::Context;
 use crate::Failure;
 use crate::Question;
 use crate::Transport;
 use crate::error::ExchangeError;
+use crate::hedge::GRACE;
 use crate::hedge::Hedging;
 use crate::policy::Attempt;
 use crate::policy::MAX_SENDS;
+use crate::policy::Patience;
 use crate::policy::Plan;
 use crate::policy::overdue;
-use crate::policy::patience;
 use crate::upstream::Upstream;
 
-/// Longest that a query waits for upstreams, all attempts together: 3 s, well
-/// below the 5 s after which a stub resolver gives up.
-pub const TOTAL_BUDGET: Duration = Duration::from_secs(3);
+/// Longest that a query waits for upstreams, all attempts together: the client
+/// hears within 3 s, well below the 5 s after which a stub resolver gives up.
+pub const TOTAL_BUDGET: Duration = Duration::from_millis(2900);
 
 /// What a race needs to know.
 pub(crate) struct Race<'a> {
@@ -61,6 +63,20 @@ pub(crate) struct Reply {
 /// what comes of it.
 type Running = FuturesUnordered<BoxFuture<'static, (u32, usize, Result<Message, ExchangeError>)>>;
 
+/// The attempt that was begun last, until it is overtaken.
+struct Newest<'a> {
+    /// Its number.
+    number: u32,
+    /// Who was asked.
+    upstream: &'a Arc<Upstream>,
+    /// When the upstream is to be probed, for the answer is overdue.
+    doubt: Option<Instant>,
+    /// When the next one is to be asked too, if that can be afforded.
+    slow: Instant,
+    /// When it is in any case.
+    slowest: Instant,
+}
+
 /// What happened so far.
 #[derive(Default)]
 struct Outcome {
@@ -76,15 +92,12 @@ impl Race<'_> {
     /// Runs the plan within [`TOTAL_BUDGET`].
     pub(crate) async fn run(&self, mut plan: Plan) -> Result<Reply, Failure> {
         let deadline = Instant::now() + TOTAL_BUDGET;
-        let is_sparing = self.hedging.query();
+        self.hedging.query();
         let mut outcome = Outcome::default();
         let mut running = Running::new();
         let mut hedges = 0;
         let asked_once = u32::try_from(self.upstreams.len()).unwrap_or(u32::MAX);
-        // The attempt begun last, and when its patience ends.
-        let mut newest = None;
-        // When its upstream is to be probed in the meantime.
-        let mut doubt = None;
+        let mut newest: Option<Newest<'_>> = None;
         let mut begun = 0;
         loop {
             if newest.is_none()
@@ -94,17 +107,21 @@ impl Race<'_> {
                 begun += 1;
                 let is_repeat = begun >= asked_once;
                 let round_trip = upstream.round_trip(transport);
-                let mut wait = patience(round_trip, attempt.round, is_repeat, is_sparing);
+                let mut patience = Patience::new(round_trip, attempt.round, is_repeat);
                 if is_repeat && transport == Transport::Tcp {
-                    wait = wait.max(REPEAT);
+                    patience = patience.at_least(REPEAT);
                 }
-                newest = Some((begun, upstream, (now + wait).min(deadline)));
-                let is_doubted = transport == Transport::Udp && !is_sparing;
-                doubt = round_trip
-                    .filter(|_| is_doubted)
-                    .map(overdue)
-                    .filter(|&overdue| overdue < wait)
-                    .map(|overdue| now + overdue);
+                newest = Some(Newest {
+                    number: begun,
+                    upstream,
+                    doubt: round_trip
+                        .filter(|_| transport == Transport::Udp)
+                        .map(overdue)
+                        .filter(|&overdue| overdue < patience.usual)
+                        .map(|overdue| now + overdue),
+                    slow: now + patience.usual,
+                    slowest: now + patience.longest,
+                });
                 let until = (now + self.read_timeout).min(deadline);
                 let (asked, question) = (Arc::clone(upstream), Arc::clone(self.question));
                 running.push(Box::pin(async move {
@@ -113,14 +130,15 @@ impl Race<'_> {
                 }));
             }
             if running.is_empty() {
+                self.hedging.give_back(hedges);
                 return outcome.end();
             }
-            let wake = newest.map_or(deadline, |(_, _, wake)| doubt.unwrap_or(wake));
-            let asked = newest.map(|(_, upstream, _)| upstream);
+            let wake = newest.as_ref().map_or(deadline, Newest::due).min(deadline);
+            let asked = newest.as_ref().map(|newest| newest.upstream);
             let is_slow = tokio::select! {
                 biased;
                 Some((number, index, result)) = running.next() => {
-                    let is_newest = newest.take_if(|(newest, _, _)| *newest == number).is_some();
+                    let is_newest = newest.take_if(|newest| newest.number == number).is_some();
                     match result {
                         Ok(message) => {
                             let reply = self.reply(index, message);
@@ -138,21 +156,17 @@ impl Race<'_> {
                     }
                     false
                 }
-                () = refusal(asked), if !is_sparing => true,
+                () = refusal(asked) => true,
                 () = tokio::time::sleep_until(wake) => {
                     if wake >= deadline {
+                        self.hedging.give_back(hedges);
                         return outcome.end();
                     }
-                    match (doubt.take(), asked) {
-                        (Some(_), Some(upstream)) => {
-                            upstream.doubted();
-                            false
-                        }
-                        _ => true,
-                    }
+                    let can_spend = self.hedging.can_spend();
+                    newest.as_mut().is_some_and(|newest| newest.handle_timeout(can_spend))
                 }
             };
-            if is_slow && let Some((_, upstream, _)) = newest.take() {
+            if is_slow && let Some(Newest { upstream, .. }) = newest.take() {
                 upstream.failed();
                 plan.slow();
                 if plan.has_next() {
@@ -194,13 +208,22 @@ impl Race<'_> {
         let failover = self.failover.to_vec();
         self.context.spawn(async move {
             let _place = place;
-            let mut unanswered = 0;
-            while let Some((_, _, result)) = running.next().await {
-                let of_use = result.is_ok_and(|message| !failover.contains(&message.rcode()));
-                unanswered += usize::from(!of_use);
+            let until = Instant::now() + GRACE;
+            let mut lost = running.len();
+            let is_of_use = |result: Result<Message, _>| {
+                result.is_ok_and(|message| !failover.contains(&message.rcode()))
+            };
+            while let Ok(Some((_, _, result))) = timeout_at(until, running.next()).await {
+                lost -= usize::from(is_of_use(result));
             }
-            for _ in 0..unanswered.min(hedges) {
-                hedging.give_back();
+            hedging.give_back(lost.min(hedges));
+            while let Some((_, _, result)) = running.next().await {
+                if is_of_use(result) {
+                    if lost <= hedges {
+                        hedging.spend();
+                    }
+                    lost -= 1;
+                }
             }
         });
     }
@@ -212,6 +235,29 @@ impl Race<'_> {
             message,
             upstream: upstream.map_or_else(Default::default, |u| Arc::clone(u.label())),
         }
+    }
+}
+
+// === impl Newest ===
+
+impl Newest<'_> {
+    /// When to call [`Self::handle_timeout`].
+    fn due(&self) -> Instant {
+        self.doubt.unwrap_or(self.slow)
+    }
+
+    /// Says whether the next upstream is to be asked now; `can_spend` says
+    /// whether that can be afforded. If not, a probe has to do.
+    fn handle_timeout(&mut self, can_spend: bool) -> bool {
+        let is_doubted = self.doubt.take().is_some();
+        let is_slow = !is_doubted && (can_spend || self.slow >= self.slowest);
+        if !is_slow {
+            self.upstream.doubted();
+        }
+        if !is_doubted {
+            self.slow = self.slowest;
+        }
+        is_slow
     }
 }
 

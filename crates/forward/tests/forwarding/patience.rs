@@ -115,24 +115,39 @@ async fn an_upstream_that_ended_is_found_out_by_a_probe_when_an_answer_is_overdu
 }
 
 #[tokio::test]
-async fn a_healthy_upstream_of_varying_speed_is_hedged_seldom() {
-    // Mostly known at once, every fifth looked up: so are resolvers.
-    let varying = |query: &Received| {
-        let reply = Reply::to(query).a([192, 0, 2, 1], 60).send();
-        if query.index % 5 == 4 && !query.is_probe() {
-            return Action::After(Duration::from_millis(120), Box::new(reply));
-        }
-        reply
-    };
-    let first = FakeUpstream::start(varying).await.unwrap();
-    let second = FakeUpstream::start(varying).await.unwrap();
-    let setup = Setup::new(&[&first, &second], |config| config.policy = Policy::Random).await;
-    let took = fifty_a_second(&setup, 400).await;
-    assert_eq!(took.len(), 400);
-    let hedges = setup.counter("portolan_forward_hedges_total");
-    // What was saved up, one in twenty, and what a busy machine makes of it;
-    // without a limit it would be 80.
-    assert!(hedges <= 20.0 + 400.0 / 20.0 + 20.0, "{hedges}");
+async fn healthy_upstreams_are_asked_twice_for_one_query_in_twenty_at_most() {
+    // Mostly known at once; some have to be looked up, as by any resolver.
+    for (every, millis) in [(5, 120), (10, 300), (3, 300)] {
+        let varying = move |query: &Received| {
+            let name = query.qname.as_wire();
+            let digits = name
+                .iter()
+                .skip(2)
+                .take_while(|octet| octet.is_ascii_digit());
+            let number = digits.fold(0, |sum, octet| 10 * sum + usize::from(octet - b'0'));
+            let reply = Reply::to(query).a([192, 0, 2, 1], 60).send();
+            if number % every == every - 1 && !query.is_probe() {
+                return Action::After(Duration::from_millis(millis), Box::new(reply));
+            }
+            reply
+        };
+        let first = FakeUpstream::start(varying).await.unwrap();
+        let second = FakeUpstream::start(varying).await.unwrap();
+        let setup = Setup::new(&[&first, &second], |config| config.policy = Policy::Random).await;
+        let took = fifty_a_second(&setup, 400).await;
+        assert_eq!(took.len(), 400);
+        // What takes longer than is ordinary is asked for again in any case.
+        // It is before much is known of the upstreams, and where this machine
+        // is slow: a few.
+        let hedges = setup.counter("portolan_forward_hedges_total");
+        assert!(hedges <= 400.0 / 20.0 + 2.0, "{every} {millis}: {hedges}");
+        let sent = first.count_without_probes() + second.count_without_probes();
+        assert_eq!(
+            (400.0 + hedges).to_string(),
+            sent.to_string(),
+            "all are counted"
+        );
+    }
 }
 
 #[tokio::test]
@@ -202,7 +217,7 @@ async fn a_total_outage_ends_with_it() {
         }
     });
     for took in join_all(during).await {
-        assert!(took <= Duration::from_millis(3100), "{took:?}");
+        assert!(took <= Duration::from_secs(3), "{took:?}");
     }
     mute.store(false, Ordering::Relaxed);
     let begun = Instant::now();
