@@ -5,6 +5,7 @@
 use std::time::Duration;
 use std::time::Instant;
 
+use anyhow::ensure;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use portolan_testkit::client::Answer;
@@ -29,8 +30,8 @@ use crate::support::needs_root;
 /// Queries a second.
 const RATE: u32 = 50;
 
-/// Octets of UDP between the server and its upstreams that are lost: 15 of
-/// 100 each way are 28 of 100 there and back.
+/// Packets between the server and its upstreams that are lost, of UDP and of
+/// TCP: 15 of 100 each way are 28 of 100 there and back.
 const LOSS: &str = "0.15";
 
 #[test]
@@ -38,15 +39,16 @@ fn timing_fault_one_upstream_is_frozen() -> anyhow::Result<()> {
     let Some((server, knots)) = set_up()? else {
         return Ok(());
     };
+    let local = local_names(&server, 10)?;
     let (report, at) = under_load(&server, 10, || knots[0].signal(Signal::SIGSTOP))?;
     knots[0].signal(Signal::SIGCONT)?;
     told("one of two frozen", &report);
-    assert_eq!((report.lost, report.wrong.len()), (0, 0));
+    report.ensure_flawless(500)?;
     assert!(slower_than(&report, 200, at) <= 5);
-    assert!(report.max <= Duration::from_millis(400));
+    assert!(report.max <= Duration::from_millis(400), "{:?}", report.max);
     let settled = at + Duration::from_millis(500);
-    assert!(slower_than(&report, 50, settled) <= 3, "normal again");
-    Ok(())
+    assert_eq!(slower_than(&report, 50, settled), 0, "normal again");
+    unaffected(local)
 }
 
 #[test]
@@ -54,13 +56,12 @@ fn timing_fault_one_upstream_is_killed() -> anyhow::Result<()> {
     let Some((server, knots)) = set_up()? else {
         return Ok(());
     };
-    let (report, at) = under_load(&server, 6, || knots[0].signal(Signal::SIGKILL))?;
+    let local = local_names(&server, 6)?;
+    let (report, _) = under_load(&server, 6, || knots[0].signal(Signal::SIGKILL))?;
     told("one of two killed", &report);
-    assert_eq!((report.lost, report.wrong.len()), (0, 0));
-    // The bar is none slower than 50 ms, on a machine that has time.
-    assert!(slower_than(&report, 50, at) <= 3);
-    assert!(report.max <= Duration::from_millis(400), "{:?}", report.max);
-    Ok(())
+    report.ensure_flawless(300)?;
+    assert!(report.max <= Duration::from_millis(50), "{:?}", report.max);
+    unaffected(local)
 }
 
 #[test]
@@ -82,8 +83,8 @@ fn timing_fault_one_follows_another() -> anyhow::Result<()> {
     first.signal(Signal::SIGKILL)?;
     let report = load.wait();
     told("frozen, the other frozen, killed", &report);
-    assert_eq!((report.lost, report.wrong.len()), (0, 0));
-    assert!(report.max <= Duration::from_secs(1), "{:?}", report.max);
+    report.ensure_flawless(600)?;
+    assert!(report.max <= Duration::from_millis(400), "{:?}", report.max);
     Ok(())
 }
 
@@ -92,8 +93,7 @@ fn timing_fault_all_upstreams_are_frozen_and_thaw() -> anyhow::Result<()> {
     let Some((server, knots)) = set_up()? else {
         return Ok(());
     };
-    let local = Plan::new("local.test", RATE, Duration::from_secs(10));
-    let local = Load::start(server.addr(), &local, |_, answer| good(answer))?;
+    let local = local_names(&server, 10)?;
     let plan = Plan {
         patience: Duration::from_secs(4),
         ..plan(10)
@@ -108,17 +108,10 @@ fn timing_fault_all_upstreams_are_frozen_and_thaw() -> anyhow::Result<()> {
         knot.signal(Signal::SIGCONT)?;
     }
     let thawed = clock();
-    let (local, foreign) = (local.wait(), foreign.wait());
-    told("local names meanwhile", &local);
+    let foreign = foreign.wait();
     told("all frozen for 4 s", &foreign);
-    assert_eq!((local.lost, local.wrong.len()), (0, 0));
-    assert!(local.p99 < Duration::from_millis(10), "{:?}", local.p99);
     assert_eq!(foreign.lost, 0, "an error is an answer too");
-    assert!(
-        foreign.max <= Duration::from_millis(3200),
-        "{:?}",
-        foreign.max
-    );
+    assert!(foreign.max <= Duration::from_secs(3), "{:?}", foreign.max);
     let after = foreign
         .samples
         .iter()
@@ -127,7 +120,7 @@ fn timing_fault_all_upstreams_are_frozen_and_thaw() -> anyhow::Result<()> {
         let answer = sample.answer.as_ref().expect("none is lost");
         assert_eq!(answer.rcode, ResponseCode::NoError, "a second after");
     }
-    Ok(())
+    unaffected(local)
 }
 
 #[test]
@@ -141,26 +134,29 @@ fn timing_fault_more_than_a_quarter_is_lost() -> anyhow::Result<()> {
         let Some((server, knots)) = set_up()? else {
             anyhow::bail!("knotd was there a moment ago");
         };
-        let rules: String = knots
-            .iter()
-            .flat_map(|knot| {
-                let port = knot.addr().port();
-                ["dport", "sport"].map(|side| {
-                    format!(
-                        "-A INPUT -p udp --{side} {port} -m statistic --mode random \
-                         --probability {LOSS} -j DROP\n"
-                    )
-                })
-            })
-            .collect();
+        let mut rules = String::new();
+        for knot in &knots {
+            let port = knot.addr().port();
+            for (protocol, side) in [
+                ("udp", "dport"),
+                ("udp", "sport"),
+                ("tcp", "dport"),
+                ("tcp", "sport"),
+            ] {
+                rules += &format!(
+                    "-A INPUT -p {protocol} --{side} {port} -m statistic --mode random \
+                     --probability {LOSS} -j DROP\n"
+                );
+            }
+        }
         namespace.run(&["iptables-restore"], &format!("*filter\n{rules}COMMIT\n"))?;
-        Ok(Load::start(server.addr(), &plan(13), |_, answer| good(answer))?.wait())
+        let local = local_names(&server, 13)?;
+        let report = Load::start(server.addr(), &plan(13), |_, answer| good(answer))?.wait();
+        unaffected(local)?;
+        Ok(report)
     })?;
     told("28 % lost", &report);
-    // Chance may take every attempt of a question: one in some thousands on a
-    // machine that has time. That is answered too, with SERVFAIL.
-    assert_eq!(report.lost, 0);
-    assert!(report.wrong.len() <= 2, "{:?}", report.wrong);
+    report.ensure_flawless(650)?;
     assert!(report.p99 <= Duration::from_millis(350), "{:?}", report.p99);
     Ok(())
 }
@@ -210,6 +206,25 @@ fn set_up() -> anyhow::Result<Option<(Server, [Knot; 2])>> {
         knots[1].addr()
     );
     Ok(Some((Server::start(&corefile)?, knots)))
+}
+
+/// Asks for a local name for some seconds, in the background.
+fn local_names(server: &Server, seconds: u64) -> anyhow::Result<Load> {
+    let plan = Plan::new("local.test", RATE, Duration::from_secs(seconds));
+    Load::start(server.addr(), &plan, |_, answer| good(answer))
+}
+
+/// Fails unless every local name was answered, 99 of 100 within 10 ms.
+fn unaffected(local: Load) -> anyhow::Result<()> {
+    let report = local.wait();
+    told("local names meanwhile", &report);
+    report.ensure_flawless(report.sent)?;
+    ensure!(
+        report.p99 < Duration::from_millis(10),
+        "local names took {:?}",
+        report.p99
+    );
+    Ok(())
 }
 
 /// Names that are all different, for some seconds.

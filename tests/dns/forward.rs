@@ -172,6 +172,7 @@ fn one_failing_upstream_of_two_is_not_noticed() -> anyhow::Result<()> {
             let response = server.udp().ask(&nth(number))?;
             assert_eq!(rcode(&response), ResponseCode::NoError, "{number}");
         }
+        assert!(failing.count() > 0, "nobody asked it");
     }
     Ok(())
 }
@@ -200,7 +201,7 @@ fn timing_silent_upstreams_fail_before_the_client_gives_up() -> anyhow::Result<(
         let took = start.elapsed();
         assert_eq!(rcode(&response), ResponseCode::ServFail);
         assert_eq!(ede(&response), Some(NO_REACHABLE_AUTHORITY));
-        assert!(took < Duration::from_millis(4_500), "{took:?}");
+        assert!(took <= Duration::from_secs(3), "{took:?}");
     }
     // Who waits for them does not hold up who need not wait.
     std::thread::scope(|scope| {

@@ -101,11 +101,10 @@ fn twenty_lies_of_any_kind_do_not_hide_the_truth() -> anyhow::Result<()> {
             slowest = slowest.max(start.elapsed());
         }
     }
-    // The bar is 350 ms, on a machine that has time.
     report(&format!(
         "twenty lies before the truth: slowest {slowest:?}"
     ));
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(slowest <= Duration::from_millis(350), "{slowest:?}");
     Ok(())
 }
 
@@ -204,7 +203,7 @@ fn sixty_thousand_octets_pass_over_tcp_and_are_cut_for_udp() -> anyhow::Result<(
         assert_eq!(addresses(&local), ips(&["192.0.2.7"]));
     }
     report(&format!("60,000 octets over TCP: slowest {slowest:?}"));
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(slowest <= Duration::from_millis(350), "{slowest:?}");
     Ok(())
 }
 
