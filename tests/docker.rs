@@ -11,7 +11,7 @@ mod fake;
 mod healthy_only;
 mod hostile;
 mod image;
-mod joyride;
+pub(crate) mod joyride;
 mod labels;
 mod latency;
 mod legacy;

@@ -26,8 +26,14 @@ use crate::support::needs;
 use crate::support::needs_root;
 use crate::support::skip;
 
+/// Queries of a run.
+const QUERIES: usize = 400;
+
 /// Queries a second.
 const RATE: u32 = 50;
+
+/// How long a run takes.
+const SPAN: Duration = Duration::from_secs(8);
 
 /// The address of a name: its number.
 fn address(name: &str) -> Option<[u8; 4]> {
@@ -54,12 +60,11 @@ fn own(name: &str, answer: &Answer) -> Result<(), String> {
     }
 }
 
-/// What clients feel for some seconds while `judge` decides about what is
+/// What clients feel in a run while `judge` decides about what is
 /// between the server and its two upstreams; nothing where that cannot be had.
 fn under(
     what: &str,
     settings: &str,
-    seconds: u64,
     judge: impl FnMut(&Packet) -> Fate + Send + 'static,
 ) -> anyhow::Result<Option<Report>> {
     if !needs_root() || !needs(&["ip", "iptables-restore"]) {
@@ -81,11 +86,10 @@ fn under(
                 return Ok(None);
             }
         };
-        let count = u64::from(RATE) * seconds;
         let plan = Plan {
-            names: (0..count).map(|n| format!("n{n}.outside")).collect(),
+            names: (0..QUERIES).map(|n| format!("n{n}.outside")).collect(),
             patience: Duration::from_secs(4),
-            ..Plan::new("", RATE, Duration::from_secs(seconds))
+            ..Plan::new("", RATE, SPAN)
         };
         let report = Load::start(server.addr(), &plan, own)?.wait();
         assert!(weather.seen() > report.sent, "packets went past");
@@ -102,15 +106,10 @@ fn under(
 fn timing_fault_everything_is_late() -> anyhow::Result<()> {
     let mut dice = Dice(1);
     let judge = move |_: &Packet| Fate::Late(Duration::from_millis(20 + dice.below(40)));
-    let Some(report) = under("40 ms late, 20 more or less", "", 8, judge)? else {
+    let Some(report) = under("40 ms late, 20 more or less", "", judge)? else {
         return Ok(());
     };
-    assert_eq!(
-        (report.lost, report.wrong.len()),
-        (0, 0),
-        "{:?}",
-        report.wrong
-    );
+    report.ensure_flawless(QUERIES)?;
     assert!(report.p99 <= Duration::from_millis(500), "{:?}", report.p99);
     Ok(())
 }
@@ -124,15 +123,10 @@ fn timing_fault_answers_overtake_each_other() -> anyhow::Result<()> {
             0 => Fate::Late(Duration::from_millis(60)),
             _ => Fate::Pass,
         };
-        let Some(report) = under(&format!("out of order, {what}"), settings, 8, judge)? else {
+        let Some(report) = under(&format!("out of order, {what}"), settings, judge)? else {
             return Ok(());
         };
-        assert_eq!(
-            (report.lost, report.wrong.len()),
-            (0, 0),
-            "{:?}",
-            report.wrong
-        );
+        report.ensure_flawless(QUERIES)?;
         assert!(report.p99 <= Duration::from_secs(1), "{:?}", report.p99);
     }
     Ok(())
@@ -147,15 +141,10 @@ fn timing_fault_one_packet_in_twenty_is_damaged() -> anyhow::Result<()> {
             0 => Fate::Changed(damaged(packet, &mut dice, usize::MAX)),
             _ => Fate::Pass,
         };
-        let Some(report) = under(&format!("5 % damaged, {what}"), settings, 8, judge)? else {
+        let Some(report) = under(&format!("5 % damaged, {what}"), settings, judge)? else {
             return Ok(());
         };
-        assert_eq!(
-            (report.lost, report.wrong.len()),
-            (0, 0),
-            "{:?}",
-            report.wrong
-        );
+        report.ensure_flawless(QUERIES)?;
         assert!(report.p99 <= Duration::from_secs(1), "{:?}", report.p99);
     }
     Ok(())
@@ -169,7 +158,7 @@ fn timing_fault_damage_that_the_checksum_hides_misleads_nobody() -> anyhow::Resu
         0 if !packet.is_tcp => Fate::Changed(unchecked(damaged(packet, &mut dice, 24))),
         _ => Fate::Pass,
     };
-    let Some(report) = under("10 % damaged in id or question", "", 8, judge)? else {
+    let Some(report) = under("10 % damaged in id or question", "", judge)? else {
         return Ok(());
     };
     assert_eq!(report.lost, 0);
@@ -191,7 +180,7 @@ fn timing_fault_damage_anywhere_breaks_nothing() -> anyhow::Result<()> {
         0 if !packet.is_tcp => Fate::Changed(unchecked(damaged(packet, &mut dice, usize::MAX))),
         _ => Fate::Pass,
     };
-    let Some(report) = under("20 % damaged anywhere", "", 8, judge)? else {
+    let Some(report) = under("20 % damaged anywhere", "", judge)? else {
         return Ok(());
     };
     // An address, a code or a type may be another, which nobody can tell: what

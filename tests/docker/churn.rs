@@ -19,7 +19,6 @@ use tempfile::TempDir;
 
 use super::fake::FakeEngine;
 use super::fake::container;
-use super::restart::ensure_flawless;
 use super::restart::points_to_host;
 use super::server::Server;
 
@@ -91,7 +90,7 @@ fn churn_loses_and_mixes_up_nothing_timing() -> anyhow::Result<()> {
     let report = load.wait();
     let growth = server.process().resident_kib()?.saturating_sub(resident);
 
-    ensure_flawless(&report)?;
+    report.ensure_flawless(1)?;
     let changes = server.metric("portolan_table_changes_total", &[])? - changes;
     ensure!(
         changes >= f64::from(CHANGES) * 0.9,

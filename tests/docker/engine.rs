@@ -70,7 +70,20 @@ impl Engine {
 
     /// Makes the image of all containers, if it is not there.
     pub(super) fn import_image(&self) -> anyhow::Result<()> {
-        if self.docker(&["image", "inspect", IMAGE]).is_ok() {
+        self.import(IMAGE, |root| {
+            // Health checks are commands of a shell.
+            Ok(symlink("busybox", root.join("bin/sh"))?)
+        })
+    }
+
+    /// Makes an image of this machine's static busybox and of what else is to
+    /// be in it, if it is not there.
+    pub(super) fn import(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        if self.docker(&["image", "inspect", name]).is_ok() {
             return Ok(());
         }
         let root = TempDir::new()?;
@@ -81,20 +94,23 @@ impl Engine {
             .find(|path| Path::new(path).exists())
             .context("busybox is nowhere")?;
         std::fs::copy(busybox, bin.join("busybox"))?;
-        // Health checks are commands of a shell.
-        symlink("busybox", bin.join("sh"))?;
-        let archive = root.path().join("image.tar");
+        fill(root.path())?;
+        let directory = TempDir::new()?;
+        let archive = directory.path().join("image.tar");
         let packed = Command::new("tar")
             .arg("-cf")
             .arg(&archive)
             .arg("-C")
             .arg(root.path())
-            .arg("bin")
+            .args(
+                std::fs::read_dir(root.path())?
+                    .flatten()
+                    .map(|entry| entry.file_name()),
+            )
             .status()?;
         ensure!(packed.success(), "tar: {packed}");
         let archive = archive.to_str().context("a path that is no text")?;
-        self.docker(&["import", archive, IMAGE])?;
-        Ok(())
+        self.docker(&["import", archive, name]).map(drop)
     }
 
     /// Runs a container with these options.

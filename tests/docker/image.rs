@@ -21,6 +21,7 @@ use hickory_proto::rr::RecordType;
 use portolan_testkit::client::Query;
 
 use super::engine::Engine;
+use super::machine::Site;
 use super::server::HOST_IP;
 
 use self::build::Image;
@@ -343,6 +344,21 @@ fn ready() -> anyhow::Result<Option<(Engine, Image)>> {
     }
     let image = Image::build(&engine).context("the image")?;
     Ok(image.map(|image| (engine, image)))
+}
+
+/// So many machines, all with the image; nothing where something is missing,
+/// which is said.
+fn machines(count: usize) -> anyhow::Result<Option<(Site, Image)>> {
+    let Some((_engine, image)) = ready()? else {
+        return Ok(None);
+    };
+    let Some(site) = Site::start(count)? else {
+        return Ok(None);
+    };
+    for machine in &site.machines {
+        image.copy_to(&machine.engine())?;
+    }
+    Ok(Some((site, image)))
 }
 
 /// Shows figures; they are in the output of a test that is asked for it.

@@ -46,6 +46,25 @@ const COREFILE: &str = "\
 }
 ";
 
+/// That of a cluster, as it stands.
+pub(crate) const COREFILE_CLUSTER: &str = "\
+.:54 {
+    hosts /etc/hosts.d/hosts {
+        fallthrough
+    }
+    docker-cluster {
+        docker_socket unix:///var/run/docker.sock
+        host_ip 0.0.0.0
+        label coredns.host.name
+        label joyride.host.name
+        ttl 60
+    }
+    errors
+    health :5454
+    prometheus :9153
+}
+";
+
 /// The hosts file in its image.
 const HOSTS: &str = "\
 # static entries

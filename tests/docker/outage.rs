@@ -15,7 +15,6 @@ use super::engine::Container;
 use super::engine::names_label;
 use super::engine::wall_clock;
 use super::latency::Poll;
-use super::restart::ensure_flawless;
 use super::restart::points_to_host;
 use super::server::Server;
 
@@ -87,7 +86,7 @@ fn an_engine_that_takes_its_containers_along_loses_no_query_timing() -> anyhow::
     eprintln!("the engine was away for {:?}", start.elapsed());
     // Longer than names linger.
     pause(Duration::from_secs(6));
-    ensure_flawless(&load.stop())
+    load.stop().ensure_flawless(1)
 }
 
 #[test]
@@ -105,7 +104,7 @@ fn an_engine_that_hangs_holds_up_nothing_timing() -> anyhow::Result<()> {
     let report = Load::start(server.dns(), &plan, points_to_host)?.wait();
     dockerd.signal("CONT")?;
 
-    ensure_flawless(&report)?;
+    report.ensure_flawless(1)?;
     let _new = engine.run_named("new.example.org")?;
     server.await_host("new.example.org")
 }
@@ -156,7 +155,7 @@ fn away(end: End, time: Duration) -> anyhow::Result<Vec<Duration>> {
         times.push(took);
     }
     server.await_rcode("dies.example.org", ResponseCode::NXDomain)?;
-    ensure_flawless(&load.stop())?;
+    load.stop().ensure_flawless(1)?;
     let lost = server.count_lines("lost connection to Docker daemon");
     ensure!(lost == 1, "told {lost} times:\n{}", server.output());
     let reconnects = server.metric("portolan_docker_reconnects_total", &[])?;

@@ -1,12 +1,9 @@
 //! The server under test, with ports of its own, and what it is asked.
 
-use std::io::Read as _;
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::TcpStream;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use anyhow::ensure;
@@ -15,13 +12,14 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RData;
 use hickory_proto::rr::RecordType;
 use portolan_testkit::client::Client;
+use portolan_testkit::exposition;
 use portolan_testkit::process::Launch;
-use portolan_testkit::process::PATIENCE;
 use portolan_testkit::process::Process;
 use portolan_testkit::process::free_port;
 use portolan_testkit::process::wait_for;
 
 use super::engine::names_label;
+use crate::observe::http::get;
 use crate::support::portolan;
 
 /// Where names point unless a container says otherwise.
@@ -177,19 +175,7 @@ impl Server {
     pub(super) fn metric(&self, name: &str, labels: &[&str]) -> anyhow::Result<f64> {
         let (status, body) = get(self.admin.metrics, "/metrics")?;
         ensure!(status == 200, "/metrics: {status}");
-        let is_wanted = |series: &str| {
-            let family = series.split('{').next().unwrap_or_default();
-            family == name && labels.iter().all(|label| series.contains(label))
-        };
-        let mut sum = 0.0;
-        for line in body.lines() {
-            if let Some((series, value)) = line.rsplit_once(' ')
-                && is_wanted(series)
-            {
-                sum += value.parse::<f64>()?;
-            }
-        }
-        Ok(sum)
+        exposition::sum(&body, name, labels)
     }
 }
 
@@ -234,20 +220,4 @@ pub(super) fn ensure_no_data(response: &Message) -> anyhow::Result<()> {
         "not NODATA: {response:?}"
     );
     Ok(())
-}
-
-/// Fetches a page from a port of this machine: status and body.
-fn get(port: u16, path: &str) -> anyhow::Result<(u16, String)> {
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(2))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    // HTTP/1.0: the body ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .context("no end of the head")?;
-    let status = head.split(' ').nth(1).context("no status")?.parse()?;
-    Ok((status, body.to_owned()))
 }

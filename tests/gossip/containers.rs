@@ -27,6 +27,7 @@ use super::site::PATIENCE;
 use super::site::binary;
 use crate::docker::engine::Engine;
 use crate::docker::engine::IMAGE;
+use crate::docker::joyride::COREFILE_CLUSTER;
 use crate::support::needs_root;
 
 /// What a node is told. Its seeds are a name with an address for each node.
@@ -43,25 +44,6 @@ const COREFILE: &str = "\
         node_name NAME
     }
     errors
-}
-";
-
-/// The Corefile that Joyride ships for clusters.
-const JOYRIDE: &str = "\
-.:54 {
-    hosts /etc/hosts.d/hosts {
-        fallthrough
-    }
-    docker-cluster {
-        docker_socket unix:///var/run/docker.sock
-        host_ip 0.0.0.0
-        label coredns.host.name
-        label joyride.host.name
-        ttl 60
-    }
-    errors
-    health :5454
-    prometheus :9153
 }
 ";
 
@@ -314,7 +296,7 @@ fn as_joyride(number: usize) -> Setup {
         format!("NODE_NAME=node{}", number + 1),
     ];
     Setup {
-        corefile: JOYRIDE.to_owned(),
+        corefile: COREFILE_CLUSTER.to_owned(),
         alias: format!("joyride-node{}", number + 1),
         environment: environment.to_vec(),
     }

@@ -5,6 +5,7 @@
 pub mod client;
 pub mod cluster;
 pub mod docker;
+pub mod exposition;
 pub mod netns;
 pub mod process;
 pub mod tls;

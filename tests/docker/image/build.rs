@@ -111,32 +111,16 @@ impl Drop for Image {
 
 /// Makes the stand-in for the base images: this machine's static busybox, and
 /// the certificates of authorities that it trusts.
-fn import_base(engine: &Engine) -> anyhow::Result<String> {
-    let name = "portolan-test-base:2";
-    if engine.docker(&["image", "inspect", name]).is_ok() {
-        return Ok(name.to_owned());
-    }
-    let root = TempDir::new()?;
-    let bin = root.path().join("bin");
-    let certificates = root.path().join("etc/ssl/certs");
-    fs::create_dir_all(&bin)?;
-    fs::create_dir_all(&certificates)?;
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-        .context("busybox is nowhere")?;
-    fs::copy(busybox, bin.join("busybox"))?;
-    let trusted = "/etc/ssl/certs/ca-certificates.crt";
-    fs::copy(trusted, certificates.join("ca-certificates.crt")).context(trusted)?;
-    let archive = root.path().join("base.tar");
-    let packed = Command::new("tar")
-        .arg("-cf")
-        .arg(&archive)
-        .arg("-C")
-        .arg(root.path())
-        .args(["bin", "etc"])
-        .status()?;
-    ensure!(packed.success(), "tar: {packed}");
-    engine.docker(&["import", archive.to_str().context("a path")?, name])?;
-    Ok(name.to_owned())
+fn import_base(engine: &Engine) -> anyhow::Result<&'static str> {
+    engine.import(BASE, |root| {
+        let certificates = root.join("etc/ssl/certs");
+        fs::create_dir_all(&certificates)?;
+        let trusted = "/etc/ssl/certs/ca-certificates.crt";
+        fs::copy(trusted, certificates.join("ca-certificates.crt")).context(trusted)?;
+        Ok(())
+    })?;
+    Ok(BASE)
 }
+
+/// Name of the stand-in.
+const BASE: &str = "portolan-test-base:2";

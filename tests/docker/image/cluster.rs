@@ -165,14 +165,10 @@ struct Project<'a> {
 impl Home {
     /// Starts it; nothing where something is missing, which is said.
     fn start() -> anyhow::Result<Option<Self>> {
-        let Some((_engine, image)) = super::ready()? else {
-            return Ok(None);
-        };
-        let Some(site) = Site::start(HOSTS.len())? else {
+        let Some((site, image)) = super::machines(HOSTS.len())? else {
             return Ok(None);
         };
         for (machine, host) in site.machines.iter().zip(HOSTS) {
-            image.copy_to(&machine.engine())?;
             machine.enter(|| {
                 ip(&format!("addr add {host}/24 brd + dev eth0"))?;
                 ip(&format!("route replace default via {ROUTER}"))

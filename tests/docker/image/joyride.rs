@@ -12,8 +12,8 @@ use portolan_testkit::process::wait_for;
 use tempfile::TempDir;
 
 use super::super::engine::Container;
+use super::super::joyride::COREFILE_CLUSTER;
 use super::super::machine::Machine;
-use super::super::machine::Site;
 use super::super::machine::ensure_silence;
 use super::build::Image;
 
@@ -153,28 +153,9 @@ const COREFILE: &str = "\
 }
 ";
 
-/// That of a cluster.
-const COREFILE_CLUSTER: &str = "\
-.:54 {
-    hosts /etc/hosts.d/hosts {
-        fallthrough
-    }
-    docker-cluster {
-        docker_socket unix:///var/run/docker.sock
-        host_ip 0.0.0.0
-        label coredns.host.name
-        label joyride.host.name
-        ttl 60
-    }
-    errors
-    health :5454
-    prometheus :9153
-}
-";
-
 #[test]
 fn the_compose_file_of_one_host_runs_with_another_image() -> anyhow::Result<()> {
-    let Some((site, image)) = ready(1)? else {
+    let Some((site, image)) = super::machines(1)? else {
         return Ok(());
     };
     let (machine, host) = (&site.machines[0], site.machines[0].address());
@@ -228,7 +209,7 @@ fn the_compose_file_of_one_host_runs_with_another_image() -> anyhow::Result<()> 
 #[test]
 fn the_compose_file_of_the_host_s_network_makes_a_cluster_with_another_image() -> anyhow::Result<()>
 {
-    let Some((site, image)) = ready(2)? else {
+    let Some((site, image)) = super::machines(2)? else {
         return Ok(());
     };
     let files = Files::new(&image, HOST)?;
@@ -269,7 +250,7 @@ fn the_compose_file_of_the_host_s_network_makes_a_cluster_with_another_image() -
 
 #[test]
 fn the_cluster_test_passes_its_five_checks_with_another_image() -> anyhow::Result<()> {
-    let Some((site, image)) = ready(1)? else {
+    let Some((site, image)) = super::machines(1)? else {
         return Ok(());
     };
     let machine = &site.machines[0];
@@ -346,21 +327,6 @@ impl Files {
     fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
         super::project::write_open(self.path(), path, text)
     }
-}
-
-/// Machines, the first with the image; nothing where something is missing,
-/// which is said.
-fn ready(count: usize) -> anyhow::Result<Option<(Site, Image)>> {
-    let Some((_engine, image)) = super::ready()? else {
-        return Ok(None);
-    };
-    let Some(site) = Site::start(count)? else {
-        return Ok(None);
-    };
-    for machine in &site.machines {
-        image.copy_to(&machine.engine())?;
-    }
-    Ok(Some((site, image)))
 }
 
 /// Runs a container with a label on a machine.

@@ -12,7 +12,6 @@ use tempfile::TempDir;
 use super::super::engine::Container;
 use super::super::machine::Machine;
 use super::super::machine::Site;
-use super::build::Image;
 
 /// The image that the files name.
 const NAME: &str = "ghcr.io/portolan-dns/portolan:latest";
@@ -83,14 +82,11 @@ fn the_compose_file_of_a_cluster_joins_hosts_by_their_own_addresses() -> anyhow:
 /// Machines with the image, and the files; nothing where something is missing,
 /// which is said.
 fn ready(count: usize) -> anyhow::Result<Option<(Site, TempDir)>> {
-    let Some((_engine, image)) = super::ready()? else {
-        return Ok(None);
-    };
-    let Some(site) = Site::start(count)? else {
+    let Some((site, image)) = super::machines(count)? else {
         return Ok(None);
     };
     for machine in &site.machines {
-        copy(&image, machine)?;
+        machine.engine().docker(&["tag", image.name(), NAME])?;
     }
     let directory = TempDir::new()?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/compose");
@@ -106,13 +102,6 @@ fn ready(count: usize) -> anyhow::Result<Option<(Site, TempDir)>> {
         .status()?;
     ensure!(open.success(), "chmod: {open}");
     Ok(Some((site, directory)))
-}
-
-/// Takes the image to a machine, by the name of the files.
-fn copy(image: &Image, machine: &Machine) -> anyhow::Result<()> {
-    image.copy_to(&machine.engine())?;
-    machine.engine().docker(&["tag", image.name(), NAME])?;
-    Ok(())
 }
 
 /// What every file asks for.

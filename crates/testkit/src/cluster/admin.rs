@@ -10,6 +10,7 @@ use anyhow::ensure;
 use serde_json::Value;
 
 use super::Place;
+use crate::exposition;
 
 /// A line of `/members`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,19 +93,7 @@ pub(super) fn members(place: &Place) -> anyhow::Result<Vec<Member>> {
 pub(super) fn metric(place: &Place, name: &str, labels: &[&str]) -> anyhow::Result<f64> {
     let (status, body) = get(place, "/metrics")?;
     ensure!(status == 200, "/metrics: {status}");
-    let is_wanted = |series: &str| {
-        let family = series.split('{').next().unwrap_or_default();
-        family == name && labels.iter().all(|label| series.contains(label))
-    };
-    let mut sum = 0.0;
-    for line in body.lines() {
-        if let Some((series, value)) = line.rsplit_once(' ')
-            && is_wanted(series)
-        {
-            sum += value.parse::<f64>()?;
-        }
-    }
-    Ok(sum)
+    exposition::sum(&body, name, labels)
 }
 
 /// How long an answer may take.
