@@ -20,6 +20,7 @@ mod memory;
 mod outage;
 mod owners;
 mod privileges;
+mod proxy;
 mod remote;
 mod restart;
 mod router;
