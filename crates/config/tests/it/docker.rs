@@ -8,7 +8,6 @@ use portolan_config::UnknownAction;
 use crate::support::assert_refused;
 use crate::support::assert_warned;
 use crate::support::in_root;
-use crate::support::load;
 use crate::support::load_with;
 use crate::support::stanza;
 
@@ -163,86 +162,6 @@ fn what_is_refused() {
 }
 
 #[test]
-fn the_environment_beats_the_file() {
-    let text = ". {\n docker-cluster {\n host_ip 192.0.2.1\n docker_socket /a\n ttl 5\n unknown_action drop\n cluster_seeds a\n }\n}";
-    let variables = [
-        ("HOSTIP", "192.0.2.7, 2001:db8::7"),
-        ("DOCKER_SOCKET", "tcp://proxy:2375"),
-        ("DNS_UNKNOWN_ACTION", "NXDOMAIN"),
-        ("CLUSTER_PORT", "7000"),
-        ("CLUSTER_SEEDS", "b:1, c"),
-        ("NODE_NAME", "node1"),
-        ("CLUSTER_BIND_ADDR", "192.0.2.2"),
-        ("CLUSTER_SECRET", "0123456789abcdef"),
-        ("DISCOVERY_PORT", "9000"),
-        ("TZ", "Europe/Berlin"),
-        ("HOST_IP", "not used"),
-    ];
-    let loaded = load_with(text, &variables).expect("accepted");
-    let docker = loaded
-        .config
-        .blocks
-        .first()
-        .expect("a block")
-        .docker_cluster
-        .clone();
-    let docker = docker.expect("docker-cluster");
-    assert_eq!(docker.host.addresses.len(), 2);
-    assert_eq!(docker.endpoints.len(), 1);
-    assert_eq!(docker.unknown_action, UnknownAction::NxDomain);
-    assert_eq!(
-        (docker.cluster.port, docker.cluster.discovery_port),
-        (7000, 9000)
-    );
-    assert_eq!(docker.cluster.seeds.len(), 2);
-    assert_eq!(docker.cluster.node_name.as_deref(), Some("node1"));
-    assert_eq!(docker.cluster.secrets.len(), 1);
-}
-
-#[test]
-fn an_empty_variable_counts_as_not_set() {
-    let names = [
-        "HOSTIP",
-        "DOCKER_SOCKET",
-        "DNS_UNKNOWN_ACTION",
-        "CLUSTER_PORT",
-        "CLUSTER_SECRET",
-    ];
-    let empty: Vec<(&str, &str)> = names.iter().map(|name| (*name, "")).collect();
-    assert_eq!(in_environment(&empty), in_environment(&[]));
-}
-
-#[test]
-fn the_variables_of_joyride_1_are_weaker() {
-    let action =
-        |variables: &[(&str, &str)]| in_environment(variables).expect("accepted").unknown_action;
-    assert_eq!(
-        action(&[("JOYRIDE_NXDOMAIN_ENABLED", "yes")]),
-        UnknownAction::NxDomain
-    );
-    assert_eq!(
-        action(&[("JOYRIDE_NXDOMAIN_ENABLED", "false")]),
-        UnknownAction::Drop
-    );
-    assert_eq!(
-        action(&[
-            ("JOYRIDE_NXDOMAIN_ENABLED", "1"),
-            ("DNS_UNKNOWN_ACTION", "drop")
-        ]),
-        UnknownAction::Drop
-    );
-    let enabled =
-        |variables: &[(&str, &str)]| in_environment(variables).expect("accepted").cluster.enabled;
-    assert!(enabled(&[("JOYRIDE_ENABLE_SERF", "true")]));
-    assert!(!enabled(&[("JOYRIDE_ENABLE_SERF", "off")]));
-    assert!(!enabled(&[
-        ("JOYRIDE_ENABLE_SERF", "true"),
-        ("CLUSTER_ENABLED", "off")
-    ]));
-    assert!(enabled(&[("CLUSTER_ENABLED", "YES")]));
-}
-
-#[test]
 fn a_bad_variable_is_named() {
     for (name, value, fragment) in [
         ("HOSTIP", "x", "invalid HOSTIP env var: x"),
@@ -291,26 +210,6 @@ fn a_bad_variable_is_named() {
 }
 
 #[test]
-fn the_version_address_may_be_a_port_alone() {
-    for (value, shown) in [
-        (":8081", ":8081"),
-        ("9000", ":9000"),
-        ("127.0.0.1:1", "127.0.0.1:1"),
-    ] {
-        let loaded = load_with(". {\n whoami\n}", &[("COREDNS_VERSION_PORT", value)]);
-        assert_eq!(loaded.expect("accepted").config.version.to_string(), shown);
-    }
-    assert_eq!(
-        load(". {\n whoami\n}")
-            .expect("accepted")
-            .config
-            .version
-            .port,
-        8081
-    );
-}
-
-#[test]
 fn arguments_are_told_to_have_no_effect() {
     assert_warned(
         &in_root("docker-cluster example.org"),
@@ -319,30 +218,14 @@ fn arguments_are_told_to_have_no_effect() {
 }
 
 #[test]
-fn traefik_externals_follows_its_variables() {
+fn variables_that_change_nothing_or_much_are_told() {
     let text = ". {\n traefik-externals {\n directory /a\n }\n}";
     let variables = [
         ("HOSTIP", "192.0.2.1"),
         ("TRAEFIK_EXTERNALS_ENABLED", "No"),
-        ("TRAEFIK_EXTERNALS_DIRECTORY", "/b"),
-        ("TRAEFIK_EXTERNALS_ENV_FILE", "/c"),
         ("TRAEFIK_EXTERNALS_TTL", "bad"),
     ];
     let loaded = load_with(text, &variables).expect("accepted");
-    let traefik = loaded
-        .config
-        .blocks
-        .first()
-        .expect("a block")
-        .traefik_externals
-        .clone();
-    let traefik = traefik.expect("traefik-externals");
-    assert_eq!((traefik.enabled, traefik.ttl), (false, 60));
-    assert_eq!(traefik.directory, std::path::Path::new("/b"));
-    assert_eq!(
-        traefik.env_file.as_deref(),
-        Some(std::path::Path::new("/c"))
-    );
     for expected in [
         "invalid TRAEFIK_EXTERNALS_TTL env var: bad",
         "TRAEFIK_EXTERNALS_ENABLED is off",

@@ -36,6 +36,11 @@ const FILE: &str = "\
 /// Variable, value, and what the configuration shows that the file does not.
 const CASES: &[(&str, &str, &str)] = &[
     ("HOSTIP", "192.0.2.9", "docker 192.0.2.9 traefik 192.0.2.9"),
+    (
+        "HOSTIP",
+        "192.0.2.7, 2001:db8::7",
+        "docker 192.0.2.7 2001:db8::7 traefik 192.0.2.7 2001:db8::7",
+    ),
     ("DOCKER_SOCKET", "tcp://a:2375", "engines tcp://a:2375"),
     ("DOCKER_SOCKET", "/bare.sock", "engines unix:///bare.sock"),
     ("DNS_UNKNOWN_ACTION", "NXDOMAIN", "unknown NxDomain"),
@@ -50,6 +55,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("CLUSTER_PORT", "7002", "port 7002"),
     ("DISCOVERY_PORT", "8002", "discovery 8002"),
     ("DISCOVERY_PORT", "0", "discovery 8889"),
+    ("CLUSTER_SECRET", "0123456789abcdef", "secrets 1"),
     ("CLUSTER_SEEDS", " a:1,,b ", "seeds 2"),
     ("NODE_NAME", "n", "node n"),
     ("CLUSTER_BIND_ADDR", "192.0.2.3", "bind 192.0.2.3"),
@@ -59,6 +65,7 @@ const CASES: &[(&str, &str, &str)] = &[
         "version 127.0.0.1:9000",
     ),
     ("COREDNS_VERSION_PORT", "9000", "version :9000"),
+    ("COREDNS_VERSION_PORT", ":9000", "version :9000"),
     ("TRAEFIK_EXTERNALS_ENABLED", "No", "externals false"),
     ("TRAEFIK_EXTERNALS_ENABLED", "0", "externals false"),
     ("TRAEFIK_EXTERNALS_ENABLED", "off", "externals true"),
@@ -309,6 +316,7 @@ fn lines(config: &Config, block: &ServerBlock) -> Option<Vec<String>> {
         format!("seeds {}", cluster.seeds.len()),
         format!("node {}", cluster.node_name.as_deref().unwrap_or_default()),
         format!("bind {}", cluster.bind_address),
+        format!("secrets {}", cluster.secrets.len()),
         format!("version {}", config.version),
         format!("externals {}", traefik.enabled),
         format!("directory {}", traefik.directory.display()),
