@@ -1,5 +1,7 @@
 //! `portolan serve`: start, reload, stop.
 
+mod reload;
+
 use std::backtrace::Backtrace;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,14 +18,15 @@ use portolan_telemetry::log;
 use portolan_telemetry::log::LogGuard;
 use portolan_telemetry::metrics::{BuildInfo, Metrics};
 use portolan_telemetry::readiness::Readiness;
-use prometheus::{IntCounter, IntGaugeVec, Opts};
+use prometheus::IntCounter;
 use tokio::runtime::Runtime;
 
+use self::reload::{Digests, ReloadCounters};
 use crate::cli::{LogFormat, Options};
 use crate::clusters::Shown;
 use crate::flush::Caches;
 use crate::generation::{Generation, Plan};
-use crate::load::{LoadError, Origin};
+use crate::load::Origin;
 use crate::parts::{Parts, cores};
 use crate::privileges::{Belongings, Descent};
 use crate::signals::{Request, Signals};
@@ -32,9 +35,6 @@ use crate::{complain, members, sources, version};
 /// How long sources may delay the first answer. What they have not said by
 /// then, they say later.
 const START_PATIENCE: Duration = Duration::from_millis(100);
-
-/// How long new sources may delay a reload; the old ones serve meanwhile.
-const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long queries in flight may take after the signal to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -66,23 +66,6 @@ struct Supervisor {
     counters: ReloadCounters,
     /// Whether a panic is logged with its stack, as `errors` may ask.
     stacktrace: Arc<AtomicBool>,
-}
-
-/// Which configurations were seen.
-#[derive(Default)]
-struct Digests {
-    /// In effect.
-    current: String,
-    /// Failed to load; not tried again until it changes.
-    failed: Option<String>,
-}
-
-/// What reloads count.
-struct ReloadCounters {
-    /// `coredns_reload_failed_total`
-    failed: IntCounter,
-    /// `coredns_reload_version_info`
-    version: IntGaugeVec,
 }
 
 /// Serves until told to stop.
@@ -326,81 +309,6 @@ impl Supervisor {
         code
     }
 
-    /// Ends when the configuration is to be looked at again; never without a
-    /// `reload` directive.
-    fn next_look(&self) -> impl Future<Output = ()> + 'static {
-        let interval = self.reload.as_ref().map(|reload| {
-            let jitter = reload.jitter.mul_f64(rand::random::<f64>());
-            (reload.interval + jitter).saturating_sub(reload.jitter / 2)
-        });
-        async move {
-            match interval {
-                Some(interval) => tokio::time::sleep(interval).await,
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    /// Loads the configuration again if it says something else.
-    async fn reload_if_changed(&mut self) {
-        const FAILED: &str = "plugin/reload: Corefile changed but reload failed";
-        match self.load().await {
-            Ok(loaded) if loaded.config.digest == self.digests.current => {
-                self.digests.failed = None;
-            }
-            Ok(loaded) if Some(&loaded.config.digest) == self.digests.failed.as_ref() => {}
-            Ok(loaded) => {
-                tracing::info!("Reloading");
-                self.reload(loaded, FAILED).await;
-            }
-            Err(error) if Some(error.to_string()) == self.digests.failed => {}
-            Err(error) => self.failed(FAILED, error.to_string(), &error.into()),
-        }
-    }
-
-    /// Loads the configuration again because somebody said so.
-    async fn reload_now(&mut self, signal: &str) {
-        let failed = format!("{signal}: the old configuration stays");
-        match self.load().await {
-            Ok(loaded) => self.reload(loaded, &failed).await,
-            Err(error) => self.failed(&failed, error.to_string(), &error.into()),
-        }
-    }
-
-    /// Reads the configuration without holding up the control plane.
-    async fn load(&self) -> Result<Loaded, LoadError> {
-        let (origin, port) = (self.origin.clone(), self.port);
-        let path = origin.to_string();
-        tokio::task::spawn_blocking(move || origin.load(port))
-            .await
-            .unwrap_or_else(|error| {
-                Err(LoadError::Read {
-                    path,
-                    reason: error.into(),
-                })
-            })
-    }
-
-    /// Replaces the configuration in effect, or reports what has `failed`.
-    async fn reload(&mut self, loaded: Loaded, failed: &str) {
-        warn(&loaded);
-        match self.apply(&loaded.config, RELOAD_PATIENCE).await {
-            Ok(_zones) => {
-                self.counters.loaded(&self.digests.current);
-                tracing::info!("Reloading complete");
-            }
-            Err(error) => self.failed(failed, loaded.config.digest, &error),
-        }
-    }
-
-    /// Reports that the old configuration stays, and remembers the new one by
-    /// its digest or its mistakes: the timer does not try it again.
-    fn failed(&mut self, what: &str, which: String, error: &anyhow::Error) {
-        self.counters.failed.inc();
-        self.digests.failed = Some(which);
-        tracing::error!("{what}: {error:#}");
-    }
-
     /// Stops: not ready at once, then the lame-duck time, then the drain.
     async fn stop(&self, signals: &mut Signals) -> ExitCode {
         self.readiness.shut_down();
@@ -493,33 +401,5 @@ fn banner(zones: &[String]) {
     }
     for line in version::lines() {
         tracing::info!(target: "banner", "{line}");
-    }
-}
-
-// === impl ReloadCounters ===
-
-impl ReloadCounters {
-    /// Registers the families.
-    fn register(registry: &prometheus::Registry) -> prometheus::Result<Self> {
-        let counters = Self {
-            failed: IntCounter::new("coredns_reload_failed_total", "Reloads that failed.")?,
-            version: IntGaugeVec::new(
-                Opts::new(
-                    "coredns_reload_version_info",
-                    "Digest of the configuration in effect.",
-                ),
-                &["hash", "value"],
-            )?,
-        };
-        registry.register(Box::new(counters.failed.clone()))?;
-        registry.register(Box::new(counters.version.clone()))?;
-        Ok(counters)
-    }
-
-    /// Notes which configuration is in effect.
-    fn loaded(&self, digest: &str) {
-        tracing::info!(plugin = "reload", "Running configuration SHA512 = {digest}");
-        self.version.reset();
-        self.version.with_label_values(&["sha512", digest]).set(1);
     }
 }
