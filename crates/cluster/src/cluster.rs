@@ -156,6 +156,15 @@ impl Cluster {
         self.settled.clone()
     }
 
+    /// Waits until the member has ended, which it does not do by itself: without
+    /// [`leave`](Self::leave) it is a defect, and what it knew of others stays
+    /// as it was.
+    pub async fn ended(&self) {
+        let mut settled = self.settled.clone();
+        // The task has the other end.
+        while settled.changed().await.is_ok() {}
+    }
+
     /// Who there is, this member first.
     pub fn members(&self) -> Arc<Vec<Member>> {
         self.shared.members.load_full()
@@ -237,5 +246,54 @@ impl Drop for OwnRuntime {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::config::Seed;
+
+    #[tokio::test]
+    async fn a_member_that_breaks_down_has_ended() {
+        let cluster = start("127.44.21.1:0").await;
+        let early = tokio::time::timeout(Duration::from_millis(300), cluster.ended()).await;
+        assert!(early.is_err(), "it ended by itself");
+        // What a panic comes to as well: the task is gone, and has told nobody.
+        let task = cluster.task.lock().unwrap().take().unwrap();
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        cluster.ended().await;
+    }
+
+    #[tokio::test]
+    async fn a_member_that_left_has_ended() {
+        let cluster = start("127.44.21.2:0").await;
+        cluster.leave().await;
+        cluster.ended().await;
+    }
+
+    /// A member that has nobody to join.
+    async fn start(bind: &str) -> Cluster {
+        let config = Config {
+            name: "member".to_owned(),
+            bind: bind.parse().unwrap(),
+            advertise: None,
+            host_ips: Vec::new(),
+            label: String::new(),
+            networks: Vec::new(),
+            discovery_port: 0,
+            settings: Settings {
+                seeds: vec![Seed {
+                    host: "127.44.21.3".to_owned(),
+                    port: 9,
+                }],
+                ..Settings::default()
+            },
+        };
+        let families = Families::register(&Registry::new()).unwrap();
+        Cluster::start(config, families).await.unwrap()
     }
 }

@@ -5,7 +5,9 @@
 //! long as what it is known by stays: where it listens, where it is reached,
 //! its name. What else the directive says of the cluster is changed in place.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -105,6 +107,21 @@ pub(crate) async fn settle(next: &[Running], before: &[Running]) {
     };
     // What has not come by then is served when it has.
     drop(tokio::time::timeout(PATIENCE, all).await);
+}
+
+/// Waits until one of these members ends, although nobody told it to.
+pub(crate) async fn ended(running: &[Running]) {
+    let mut all: Vec<_> = running
+        .iter()
+        .map(|running| Box::pin(running.cluster.ended()))
+        .collect();
+    poll_fn(|context| {
+        let over = all
+            .iter_mut()
+            .any(|one| one.as_mut().poll(context).is_ready());
+        if over { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// Makes readiness wait until the members that `before` did not have know the

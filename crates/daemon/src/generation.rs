@@ -210,6 +210,11 @@ impl Generation {
         }
     }
 
+    /// Waits until a member ends, although nobody told it to.
+    pub(crate) async fn member_ended(&self) {
+        clusters::ended(&self.clusters).await;
+    }
+
     /// Logs the errors that were being counted.
     pub(crate) fn flush(&self) {
         for reporter in &self.reporters {

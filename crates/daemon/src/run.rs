@@ -282,6 +282,13 @@ impl Supervisor {
                             self.stop(&mut signals).await;
                             break ExitCode::FAILURE;
                         }
+                        () = self.generation.member_ended() => {
+                            // The same goes for names of other hosts, and for
+                            // ours there.
+                            tracing::error!("the member of the cluster has broken down, ending");
+                            self.stop(&mut signals).await;
+                            break ExitCode::FAILURE;
+                        }
                     }
                 }
             };
