@@ -1,4 +1,4 @@
-//! docs/logs.md and docs/runbook.md beside the sources.
+//! The pages beside one another and beside the sources.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -40,6 +40,73 @@ fn lines_of(page: &str) -> impl Iterator<Item = &str> {
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
         .map(|(text, _)| text)
+}
+
+#[test]
+fn every_page_is_in_the_index() -> anyhow::Result<()> {
+    let index = page("README.md")?;
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    for file in files_below(&docs)? {
+        let name = file.strip_prefix(&docs)?.display().to_string();
+        if name.ends_with(".md") && name != "README.md" {
+            ensure!(index.contains(&format!("]({name})")), "{name} is not in it");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_link_leads_somewhere() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let own = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    ];
+    let mut files: Vec<_> = own.iter().map(|name| root.join(name)).collect();
+    files.extend(files_below(&root.join("docs"))?);
+    files.extend(files_below(&root.join("deploy"))?);
+    let mut count = 0;
+    for file in files {
+        if file.extension() != Some(OsStr::new("md")) {
+            continue;
+        }
+        let text = fs::read_to_string(&file)?;
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(')'));
+        for (link, _) in links {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => file.clone(),
+                path => file.with_file_name(path),
+            };
+            ensure!(target.exists(), "{}: {link}", file.display());
+            let is_there = anchor.is_empty() || has_anchor(&fs::read_to_string(&target)?, anchor);
+            ensure!(is_there, "{}: {link}", file.display());
+            count += 1;
+        }
+    }
+    ensure!(count > 100, "{count} links");
+    Ok(())
+}
+
+/// Whether a page has a heading that is linked to like this.
+fn has_anchor(page: &str, anchor: &str) -> bool {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let mut anchors = headings.map(|line| {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().replace(' ', "-")
+    });
+    anchors.any(|found| found == anchor)
 }
 
 #[test]
