@@ -147,12 +147,8 @@ impl Table {
             number,
         };
         let (joined, told) = watch::channel(None);
-        let ask = ask(told);
-        let asking = async move {
-            let _landing = landing;
-            ask.await
-        };
-        let asking = asking.boxed().shared();
+        // Not in a block that awaits it: that would have room for it twice.
+        let asking = ask(told).inspect(move |_| drop(landing)).boxed().shared();
         if let Some(weak) = asking.downgrade() {
             let under_way = UnderWay {
                 number,

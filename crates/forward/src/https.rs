@@ -6,6 +6,7 @@
 //! comes, given up when it falls silent or is idle for a while, and made anew
 //! for the next query. Redirections are not followed and cookies not kept.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -13,6 +14,8 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use http_body_util::Full;
 use http_body_util::Limited;
@@ -20,7 +23,7 @@ use hyper::Method;
 use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
-use hyper::body::Body as _;
+use hyper::body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper::header;
@@ -154,8 +157,19 @@ impl Https {
         }
     }
 
-    /// Asks a question and waits for its response until `deadline`.
-    pub(crate) async fn exchange(
+    /// Asks a question and waits for its response until `deadline`. Boxed, as
+    /// every query to any upstream has room for what it awaits.
+    pub(crate) fn exchange<'a>(
+        &'a self,
+        question: &'a Question,
+        edns: bool,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Exchanged, ExchangeError>> {
+        self.exchange_unboxed(question, edns, deadline).boxed()
+    }
+
+    /// As [`Self::exchange`].
+    async fn exchange_unboxed(
         &self,
         question: &Question,
         edns: bool,
@@ -251,15 +265,9 @@ impl Https {
         let response = sender.send_request(request).await.map_err(lost)?;
         waiting.heard();
         check(&response)?;
-        let body = response.into_body();
-        let length = body.size_hint().upper();
-        let length = length.and_then(|length| u16::try_from(length).ok());
-        let reading = Limited::new(body, MAX_MESSAGE).collect();
-        // From here on it is passed on without a pause.
-        let (body, _room) = self.room.read(length.unwrap_or(u16::MAX), reading).await;
-        let body = body.map_err(|error| http_fault(error.to_string()))?;
+        let octets = read_body(response.into_body(), self.room).await?;
         waiting.heard();
-        Ok(body.to_bytes().into())
+        Ok(octets)
     }
 
     /// The request for a question.
@@ -470,6 +478,22 @@ fn uri(server_name: &ServerName<'_>, port: u16) -> String {
     }
 }
 
+/// Reads a response, a large one once there is room. One that does not say
+/// how long it is may be the longest.
+async fn read_body<B>(body: B, room: &'static Room) -> Result<Vec<u8>, Fault>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let length = body.size_hint().upper();
+    let length = length.and_then(|length| u16::try_from(length).ok());
+    let reading = Limited::new(body, MAX_MESSAGE).collect();
+    // From here on it is passed on without a pause.
+    let (body, _taken) = room.read(length.unwrap_or(u16::MAX), reading).await;
+    let body = body.map_err(|error| http_fault(error.to_string()))?;
+    Ok(body.to_bytes().into())
+}
+
 /// Refuses what is no DNS response.
 fn check(response: &Response<Incoming>) -> Result<(), Fault> {
     if response.status() != StatusCode::OK {
@@ -502,7 +526,7 @@ fn http_fault(reason: String) -> Fault {
 }
 
 /// An error with its causes.
-fn text(error: &dyn std::error::Error) -> String {
+fn text(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -533,7 +557,58 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::Context;
+    use std::task::Poll;
+
+    use hyper::body::Frame;
+    use tokio::time::timeout;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_response_is_read_once_there_is_room() {
+        let room: &'static Room = Box::leak(Box::new(Room::new(70_000)));
+        let body = |length| Full::new(Bytes::from(vec![7; length]));
+        let (_, taken) = room.read(10_000, std::future::ready(())).await;
+        for length in [0, 4_095, 60_000] {
+            let octets = read_body(body(length), room).await.unwrap();
+            assert_eq!(octets, vec![7; length]);
+        }
+        assert_eq!(room.free(), 60_000, "what was read leaves its room");
+        let wait = Duration::from_secs(9);
+        let read = timeout(wait, read_body(body(60_001), room)).await;
+        read.unwrap_err();
+        let unknown = || Unknown(body(100));
+        let read = timeout(wait, read_body(unknown(), room)).await;
+        read.unwrap_err();
+        drop(taken);
+        for octets in [
+            read_body(unknown(), room).await.unwrap(),
+            read_body(body(100), room).await.unwrap(),
+        ] {
+            assert_eq!(octets, [7; 100]);
+        }
+        // What is longer than a message is refused.
+        read_body(body(65_536), room).await.unwrap_err();
+        assert_eq!(room.free(), 70_000);
+    }
+
+    /// A body that does not say how long it is.
+    struct Unknown(Full<Bytes>);
+
+    impl Body for Unknown {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Pin::new(&mut self.0).poll_frame(context)
+        }
+    }
 
     #[test]
     fn base64url_is_that_of_the_rfc() {

@@ -363,7 +363,7 @@ impl Inner {
         is_suspicious(joined).await;
         if let Ok(_look) = self.context.looks.try_acquire()
             && let Some((_, stanza)) = self.claimant(&question.qname, 0)
-            && stanza.goes_round(question, &self.loops).await
+            && Box::pin(stanza.goes_round(question, &self.loops)).await
         {
             return;
         }
