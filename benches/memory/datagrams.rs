@@ -21,7 +21,7 @@ use crate::tally::Tally;
 const CLIENTS: u8 = 8;
 
 /// Questions of one client that are under way.
-const WINDOW: u32 = 64;
+const WINDOW: u32 = 32;
 
 /// How long a question is waited for before it is asked again, and how often
 /// it is asked. A datagram may be lost where sockets overflow.

@@ -14,6 +14,12 @@ use crate::datagrams;
 use crate::site::Site;
 use crate::tally::Tally;
 
+/// Queries whose upstreams say nothing: more than may wait.
+const SILENT: u32 = 8_000;
+
+/// The same beside everything else: as many as leave others their places.
+const BESIDES: u32 = 500;
+
 /// A part of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -83,10 +89,20 @@ impl Phase {
             Self::Large => "1,000 connections, as many answers of 60 kB".to_owned(),
             Self::Same => "1,000 connections, one answer of 60 kB, cached".to_owned(),
             Self::Deaf => "500 of these, and 500 that read nothing".to_owned(),
-            Self::Waiting => "8,000 queries, upstreams frozen".to_owned(),
+            Self::Waiting => "8,000 queries at once, upstreams frozen".to_owned(),
             Self::Half => "1,000 connections, 32 KiB of a message each".to_owned(),
             Self::Idle => "600 connections, idle".to_owned(),
-            Self::All => "all of it at once, on 1,000 connections".to_owned(),
+            Self::All => "all but the 8,000 at once, 500 of these".to_owned(),
+        }
+    }
+
+    /// How many questions are to be answered SERVFAIL: all whose upstreams say
+    /// nothing, and no other.
+    pub(crate) fn refused(self) -> usize {
+        match self {
+            Self::Waiting => SILENT as usize,
+            Self::All => BESIDES as usize,
+            _ => 0,
         }
     }
 
@@ -119,7 +135,7 @@ impl Phase {
                 connections::ask_large(&mut streams, 0, 0)
             }
             Self::Deaf => deaf(site, 500, 500, 2_000),
-            Self::Waiting => datagrams::silent(server, 0..8_000),
+            Self::Waiting => datagrams::silent(server, 0..SILENT),
             Self::Half => connections::send_half(open(Base::Half, 1_000)?),
             Self::Idle => {
                 let streams = open(Base::Idle, 600)?;
@@ -154,7 +170,7 @@ fn all(site: &Site, names: u32) -> anyhow::Result<Tally> {
     let half = connections::open(server, Base::Half, 300)?;
     let tally = thread::scope(|scope| {
         let parts = [
-            scope.spawn(|| datagrams::silent(server, 10_000..18_000)),
+            scope.spawn(|| datagrams::silent(server, 10_000..10_000 + BESIDES)),
             scope.spawn(|| datagrams::once(server, names..names + names / 20)),
             scope.spawn(|| connections::send_half(half)),
             scope.spawn(|| deaf(site, 250, 250, 4_000)),

@@ -38,7 +38,8 @@ pub(crate) fn print(phase: Phase, outcome: &Outcome, names: u32) -> bool {
     let tally = outcome.tally;
     let watched = outcome.watched.tally;
     let flaws = [tally, watched].map(|tally| tally.wrong + tally.lost);
-    let is_kept = outcome.peak <= BAR && flaws == [0; 2] && watched.refused == 0;
+    let refused = tally.refused == phase.refused() && watched.refused == 0;
+    let is_kept = outcome.peak <= BAR && flaws == [0; 2] && refused;
     println!(
         "{:<48} {:>6} {:>6} {:>9} {:>8} {:>6} {:>5} {:>7}  {} of {}, {} ms at most{}",
         phase.what(names),

@@ -47,6 +47,17 @@ const LARGE: u32 = 100;
 const BURST_CLIENTS: RangeInclusive<u8> = 21..=22;
 const BURST_CONNECTIONS: usize = 150;
 
+/// Connections of each client that ask for what no upstream answers, and
+/// questions on each: more than may wait.
+const WAITING_CONNECTIONS: usize = 10;
+const PIPELINED: usize = 100;
+
+/// Most that these may take, in KiB.
+const WAITING_KIB: u64 = 20 << 10;
+
+/// Most that messages may take which are not finished, in KiB.
+const UNFINISHED_KIB: u64 = 12 << 10;
+
 /// Files that a test has open: connections, and what else there is.
 const OPEN_FILES: u64 = 1_500;
 
@@ -116,14 +127,14 @@ fn large_answers_at_once_leave_memory_bounded_and_are_all_answered() -> anyhow::
     let (_upstream, server) = start()?;
     let mut connections = burst_connections(server.addr())?;
     for (number, connection) in connections.iter_mut().enumerate() {
-        ask_large(connection, &format!("n{number}.burst.test"))?;
+        ask(connection, &format!("n{number}.burst.test"))?;
     }
     for connection in &mut connections {
         read_large(connection)?;
     }
     // The cache has it, so that all are answered in one moment.
     for connection in &mut connections {
-        ask_large(connection, "n0.burst.test")?;
+        ask(connection, "n0.burst.test")?;
     }
     for connection in &mut connections {
         read_large(connection)?;
@@ -131,6 +142,64 @@ fn large_answers_at_once_leave_memory_bounded_and_are_all_answered() -> anyhow::
     let peak = server.process().peak_kib()?;
     eprintln!("{} answers at once: {peak} KiB at most", connections.len());
     ensure!(peak < PEAK_KIB, "{peak} KiB at most");
+    Ok(())
+}
+
+#[test]
+fn queries_that_wait_leave_memory_bounded() -> anyhow::Result<()> {
+    let upstreams = [Upstream::silent()?, Upstream::silent()?];
+    let server = Server::start(&format!(
+        ".:PORT {{\n forward . {} {}\n}}\n",
+        upstreams[0].addr(),
+        upstreams[1].addr()
+    ))?;
+    let before = server.process().peak_kib()?;
+    let mut connections = CLIENTS
+        .into_iter()
+        .flat_map(|client| (0..WAITING_CONNECTIONS).map(move |_| client))
+        .map(|client| stream_from(address(client), server.addr(), None))
+        .collect::<anyhow::Result<Vec<TcpStream>>>()?;
+    for (number, connection) in connections.iter_mut().enumerate() {
+        for part in 0..PIPELINED {
+            ask(connection, &format!("n{number}-{part}.silent.test"))?;
+        }
+    }
+    for connection in &mut connections {
+        for _ in 0..PIPELINED {
+            let response = read_message(connection)?;
+            ensure!(matches!(response.get(3), Some(code) if code & 0xf == 2));
+        }
+    }
+    let taken = server.process().peak_kib()? - before;
+    let count = connections.len() * PIPELINED;
+    eprintln!("{count} queries at once: {taken} KiB");
+    ensure!(taken < WAITING_KIB, "{taken} KiB");
+    Ok(())
+}
+
+#[test]
+fn messages_that_are_not_finished_leave_memory_bounded() -> anyhow::Result<()> {
+    allow_open_files(OPEN_FILES)?;
+    let (_upstream, server) = start()?;
+    let before = server.process().peak_kib()?;
+    let mut half = vec![0; 32_768];
+    half[..2].copy_from_slice(&[255, 255]);
+    let mut connections = Vec::new();
+    for client in CLIENTS {
+        for _ in 0..CONNECTIONS - 10 {
+            let mut connection = stream_from(address(client), server.addr(), None)?;
+            // The server may have closed it to make room.
+            drop(connection.write_all(&half));
+            connections.push(connection);
+        }
+    }
+    // Whoever finishes a message is answered.
+    let mut other = stream_from(address(*BURST_CLIENTS.start()), server.addr(), None)?;
+    ask(&mut other, "n0.half.test")?;
+    read_large(&mut other)?;
+    let taken = server.process().peak_kib()? - before;
+    eprintln!("{} half messages: {taken} KiB", connections.len());
+    ensure!(taken < UNFINISHED_KIB, "{taken} KiB");
     Ok(())
 }
 
@@ -161,8 +230,8 @@ fn burst_connections(server: SocketAddr) -> anyhow::Result<Vec<TcpStream>> {
         .collect()
 }
 
-/// Asks for a large answer.
-fn ask_large(connection: &mut TcpStream, name: &str) -> anyhow::Result<()> {
+/// Asks for a TXT RRset.
+fn ask(connection: &mut TcpStream, name: &str) -> anyhow::Result<()> {
     let query = Query::new(name, RecordType::TXT).encode()?;
     let framed = [&u16::try_from(query.len())?.to_be_bytes(), &query[..]].concat();
     connection.write_all(&framed)?;
@@ -171,13 +240,19 @@ fn ask_large(connection: &mut TcpStream, name: &str) -> anyhow::Result<()> {
 
 /// Reads a large answer.
 fn read_large(connection: &mut TcpStream) -> anyhow::Result<()> {
+    let response = read_message(connection)?;
+    ensure!(response.len() > 60_000, "{} octets", response.len());
+    Ok(())
+}
+
+/// Reads a message.
+fn read_message(connection: &mut TcpStream) -> anyhow::Result<Vec<u8>> {
     connection.set_read_timeout(Some(PATIENCE))?;
     let mut length = [0; 2];
     connection.read_exact(&mut length)?;
     let mut response = vec![0; usize::from(u16::from_be_bytes(length))];
     connection.read_exact(&mut response)?;
-    ensure!(response.len() > 60_000, "{} octets", response.len());
-    Ok(())
+    Ok(response)
 }
 
 /// Asks for names, all at a time, and again for those that are not answered.

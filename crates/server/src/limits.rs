@@ -6,10 +6,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Queries that wait for an upstream, over all listeners. One more is
-    /// answered SERVFAIL. Default 8,192, less where little memory is to be had.
+    /// answered SERVFAIL. Default 1,024, less where little memory is to be had.
     pub pending: usize,
-    /// Of these, queries of one client. Default 2,048, a quarter of them where
-    /// they are less.
+    /// Of these, queries of one client. Default half of them: to many a server
+    /// all clients are one, a router in front or the gateway of a bridge.
     pub pending_per_client: usize,
     /// Open TCP connections, over all listeners. One more closes the one that
     /// has been idle longest. Default 1,024, less where few file descriptors
@@ -48,8 +48,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            pending: 8192,
-            pending_per_client: 2048,
+            pending: PENDING,
+            pending_per_client: PENDING / 2,
             connections: 1024,
             connections_per_client: 256,
             pipelined: 128,
@@ -86,7 +86,7 @@ impl Limits {
         let pending = share(octets / 4 / PENDING_OCTETS).max(MIN_PENDING);
         Self {
             pending: self.pending.min(pending),
-            pending_per_client: self.pending_per_client.min(pending / 4),
+            pending_per_client: self.pending_per_client.min(pending / 2),
             unsent: self.unsent.min(share(octets / 8)),
             unfinished: self.unfinished.min(share(octets / 32)),
             ..self
@@ -94,8 +94,13 @@ impl Limits {
     }
 }
 
-/// What a query takes that waits for upstreams which say nothing: two or three
-/// sockets, their part of the kernel included.
+/// Queries that may wait as a rule. What one takes in this process grows with
+/// every upstream that says nothing, to some 10 kB; all together are to take no
+/// more than 10 MB.
+const PENDING: usize = 1024;
+
+/// What a query takes that waits for upstreams which say nothing: a socket for
+/// each attempt, their part of the kernel included.
 const PENDING_OCTETS: u64 = 32 * 1024;
 
 /// Queries that may wait in any case.
@@ -111,7 +116,7 @@ mod tests {
         assert_eq!(default.within_memory(u64::MAX), default);
         assert_eq!(default.within_memory(1 << 30), default);
         let small = default.within_memory(50 << 20);
-        assert_eq!((small.pending, small.pending_per_client), (400, 100));
+        assert_eq!((small.pending, small.pending_per_client), (400, 200));
         assert_eq!((small.unsent, small.unfinished), (6_553_600, 1_638_400));
         assert_eq!(small.connections, default.connections);
         assert_eq!(default.within_memory(0).pending, MIN_PENDING);
