@@ -40,12 +40,15 @@ pub struct Failure {
 
 impl Answer {
     /// Head of the response: the upstream's code and AA, AD where the client
-    /// may see it, and RA, for this server does resolve.
+    /// may see it. RA is the upstream's (RFC 5625 §4.1), but where it answers
+    /// with authority: this server resolves other names, too.
     pub fn head(&self) -> ResponseHead {
+        let flags = self.message.flags();
+        let authoritative = flags.has(Flags::AUTHORITATIVE);
         ResponseHead {
             rcode: self.message.rcode(),
-            authoritative: self.message.flags().has(Flags::AUTHORITATIVE),
-            recursion_available: true,
+            authoritative,
+            recursion_available: authoritative || flags.has(Flags::RECURSION_AVAILABLE),
             authentic_data: self.authentic_data,
         }
     }

@@ -27,6 +27,7 @@ use portolan_proto::Message;
 use portolan_proto::Name;
 use portolan_proto::Qname;
 use portolan_proto::Rcode;
+use portolan_proto::Section;
 
 use crate::Answer;
 use crate::Context;
@@ -84,10 +85,19 @@ pub(crate) enum Lookup {
 pub struct Kept {
     /// The entry.
     entry: Arc<Entry>,
-    /// The TTL of all records, in seconds.
-    ttl: u32,
+    /// The TTLs.
+    ttls: Ttls,
     /// Extended error to add.
     ede: Option<Ede>,
+}
+
+/// The TTLs of records that were kept, in seconds.
+#[derive(Clone, Copy, Debug)]
+enum Ttls {
+    /// What they were, less the time since.
+    Aged(u32),
+    /// One for all.
+    Fixed(u32),
 }
 
 /// An entry that may be of use, and whether its time is up.
@@ -192,7 +202,7 @@ impl Cache {
     fn stale_kept(&self, entry: &Arc<Entry>) -> Kept {
         self.metrics.stale.inc();
         self.half(entry.kind()).metrics().hits.inc();
-        let ttl = self.config.serve_stale.as_ref().map_or(0, |s| s.reply_ttl);
+        let ttls = Ttls::Fixed(self.config.serve_stale.as_ref().map_or(0, |s| s.reply_ttl));
         // RFC 8914 §4.4, §4.20: stale, and stale that it does not exist.
         let ede = if entry.message().rcode() == Rcode::NXDOMAIN {
             STALE_NXDOMAIN
@@ -201,7 +211,7 @@ impl Cache {
         };
         Kept {
             entry: Arc::clone(entry),
-            ttl,
+            ttls,
             ede: Some(ede),
         }
     }
@@ -266,10 +276,10 @@ impl Cache {
     fn fresh(&self, entry: Arc<Entry>, remaining: u32, now: Instant) -> Lookup {
         self.metrics.requests.inc();
         self.half(entry.kind()).metrics().hits.inc();
-        let ttl = if self.config.keepttl {
-            entry.ttl()
+        let ttls = if self.config.keepttl {
+            Ttls::Aged(0)
         } else {
-            remaining
+            Ttls::Aged(entry.ttl().saturating_sub(remaining))
         };
         // What the upstream said of its failure says more than that it is kept.
         let ede = entry
@@ -284,13 +294,14 @@ impl Cache {
         }
         Lookup::Hit {
             refresh: refresh.then(|| Arc::clone(&entry)),
-            kept: Kept { entry, ttl, ede },
+            kept: Kept { entry, ttls, ede },
         }
     }
 
     /// Answers from an expired entry, or leaves it to be verified.
     fn expired(&self, entry: Arc<Entry>, stale: &ServeStale, now: Instant) -> Lookup {
-        let verify = matches!(stale.mode, StaleMode::Verify { .. });
+        // What was never good to be served is for an outage only.
+        let verify = matches!(stale.mode, StaleMode::Verify { .. }) || entry.lifetime().is_zero();
         // RFC 8767 §5: after a failure, no other attempt for a while.
         if verify && entry.may_refresh(now) {
             return Lookup::Verify;
@@ -338,11 +349,17 @@ impl Cache {
             return None;
         }
         let ttl = self.time_to_keep(kind, message)?;
-        // What is served now is what is served from the cache in a moment.
-        if kind != Kind::Failure {
-            let seconds = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
-            message.map_ttls(|_| seconds);
+        // RFC 6840 §5.9: who sets CD may be answered before the upstream has
+        // verified what it says, and without the proofs. The next one is to
+        // hear what it says then, unless it says nothing any more.
+        if kind != Kind::Failure && is_unverified(question, message) {
+            self.config.serve_stale.as_ref()?;
+            let entry = Entry::new(message.clone(), kind, Duration::ZERO, now);
+            self.insert(question, entry, now);
+            return Some(kind);
         }
+        // What is served now is what is served from the cache in a moment.
+        self.bound_ttls(kind, message);
         self.insert(question, Entry::new(message.clone(), kind, ttl, now), now);
         Some(kind)
     }
@@ -394,22 +411,35 @@ impl Cache {
 
     /// For how long a response is kept; `None` is not at all.
     fn time_to_keep(&self, kind: Kind, message: &Message) -> Option<Duration> {
-        let limits = match kind {
-            Kind::Failure => {
-                return Some(self.config.servfail).filter(|servfail| !servfail.is_zero());
-            }
-            Kind::Success => &self.config.success,
-            Kind::Denial => &self.config.denial,
+        let Some(limits) = self.limits(kind) else {
+            return Some(self.config.servfail).filter(|servfail| !servfail.is_zero());
         };
         let ttl = lifetime::ttl(kind, message);
         // RFC 1035 §3.2.1: TTL 0 is for the transaction in progress only.
-        if ttl == 0 {
-            return None;
+        (ttl != 0).then(|| Duration::from_secs(limits.bound(ttl).into()))
+    }
+
+    /// Puts the TTLs of a response that is kept within bounds.
+    fn bound_ttls(&self, kind: Kind, message: &mut Message) {
+        let Some(limits) = self.limits(kind) else {
+            return;
+        };
+        // RFC 2308 §5: a denial does not outlive the last field of its SOA.
+        if kind == Kind::Denial
+            && let Some(minimum) = lifetime::negative_ttl(message)
+        {
+            message.cap_ttls(Section::Authority, minimum);
         }
-        let ttl = ttl
-            .max(limits.min_ttl)
-            .min(limits.max_ttl.max(limits.min_ttl));
-        Some(Duration::from_secs(ttl.into()))
+        message.map_ttls(|ttl| limits.bound(ttl));
+    }
+
+    /// What bounds the TTLs of a kind of response; failures have none.
+    fn limits(&self, kind: Kind) -> Option<&StoreConfig> {
+        match kind {
+            Kind::Success => Some(&self.config.success),
+            Kind::Denial => Some(&self.config.denial),
+            Kind::Failure => None,
+        }
     }
 }
 
@@ -421,9 +451,9 @@ impl Kept {
         self.entry.message()
     }
 
-    /// The TTL of all records, in seconds.
-    pub fn ttl(&self) -> u32 {
-        self.ttl
+    /// The TTL to be sent with a record that has `ttl`, in seconds.
+    pub fn ttl(&self, ttl: u32) -> u32 {
+        self.ttls.of(ttl)
     }
 
     /// Extended error to add.
@@ -433,14 +463,26 @@ impl Kept {
 
     /// The answer, copied.
     pub fn to_answer(&self, question: &Question) -> Answer {
-        answer(question, &self.entry, self.ttl, self.ede)
+        answer(question, &self.entry, self.ttls, self.ede)
+    }
+}
+
+// === impl Ttls ===
+
+impl Ttls {
+    /// That of a record which has `ttl`.
+    fn of(self, ttl: u32) -> u32 {
+        match self {
+            Self::Aged(seconds) => ttl.saturating_sub(seconds),
+            Self::Fixed(seconds) => seconds,
+        }
     }
 }
 
 /// The answer that an entry gives.
-fn answer(question: &Question, entry: &Entry, ttl: u32, ede: Option<Ede>) -> Answer {
+fn answer(question: &Question, entry: &Entry, ttls: Ttls, ede: Option<Ede>) -> Answer {
     let mut message = entry.message().clone();
-    message.map_ttls(|_| ttl);
+    message.map_ttls(|ttl| ttls.of(ttl));
     Answer {
         // RFC 6840 §5.8: AD only for those who asked for it.
         authentic_data: question.wants_authentic_data()
@@ -450,6 +492,11 @@ fn answer(question: &Question, entry: &Entry, ttl: u32, ede: Option<Ede>) -> Ans
         from_cache: true,
         upstream: None,
     }
+}
+
+/// Whether the upstream may have more to say of an answer in a moment.
+fn is_unverified(question: &Question, message: &Message) -> bool {
+    question.checking_disabled && !message.flags().has(Flags::AUTHENTIC_DATA)
 }
 
 /// A SERVFAIL without records.

@@ -1,5 +1,6 @@
 //! Reading a response from elsewhere, and keeping it as octets.
 
+mod cut;
 mod expand;
 mod reorder;
 mod sound;
@@ -211,42 +212,29 @@ impl Message {
     /// Replaces every TTL by what `change` makes of it.
     pub fn map_ttls(&mut self, change: impl Fn(u32) -> u32) {
         for span in &self.spans {
-            let at = usize::from(span.ttl_at);
-            if let Some(octets) = self
-                .wire
-                .get_mut(at..)
-                .and_then(|tail| tail.first_chunk_mut::<4>())
-            {
-                let ttl = u32::from_be_bytes(*octets);
-                let ttl = if ttl > 0x7fff_ffff { 0 } else { ttl };
-                *octets = change(ttl).to_be_bytes();
-            }
+            change_ttl(&mut self.wire, span, &change);
         }
     }
 
-    /// Writes a TTL over that of every record which ends at `end` or before, in
-    /// a copy of the message or of its beginning.
-    pub(crate) fn write_ttls(&self, copy: &mut [u8], end: usize, ttl: u32) {
+    /// Lowers every TTL of a section to `most`.
+    pub fn cap_ttls(&mut self, section: Section, most: u32) {
+        for span in self.spans.iter().filter(|span| span.section == section) {
+            change_ttl(&mut self.wire, span, |ttl| ttl.min(most));
+        }
+    }
+
+    /// Replaces every TTL by what `change` makes of it in a copy of the message
+    /// or of its beginning, up to `end`.
+    pub(crate) fn change_ttls(&self, copy: &mut [u8], end: usize, change: impl Fn(u32) -> u32) {
         let before = |span: &&Span| usize::from(span.end) <= end;
         for span in self.spans.iter().take_while(before) {
-            let octets = copy.get_mut(usize::from(span.ttl_at)..);
-            if let Some(octets) = octets.and_then(|tail| tail.first_chunk_mut::<4>()) {
-                *octets = ttl.to_be_bytes();
-            }
+            change_ttl(copy, span, &change);
         }
     }
 
     /// The octets, without the OPT.
     pub fn wire(&self) -> &[u8] {
         &self.wire
-    }
-
-    /// Where the records of each section end, for a copy that is cut at a
-    /// record: `(end, section)` in order.
-    pub(crate) fn ends(&self) -> impl Iterator<Item = (usize, Section)> {
-        self.spans
-            .iter()
-            .map(|span| (usize::from(span.end), span.section))
     }
 
     /// Where the records begin.
@@ -264,6 +252,12 @@ impl Message {
     pub fn shrink(&mut self) {
         self.wire.shrink_to_fit();
         self.spans.shrink_to_fit();
+    }
+
+    /// How many records each section has.
+    fn counts(&self) -> [u16; 3] {
+        let [_, _, _, _, _, _, a0, a1, n0, n1, r0, r1] = *self.header();
+        [[a0, a1], [n0, n1], [r0, r1]].map(u16::from_be_bytes)
     }
 
     /// The header.
@@ -335,6 +329,17 @@ struct Walk {
     ede: Option<Ede>,
     /// Idle time of the connection.
     tcp_keepalive: Option<u16>,
+}
+
+/// Replaces the TTL of a record by what `change` makes of it.
+fn change_ttl(wire: &mut [u8], span: &Span, change: impl Fn(u32) -> u32) {
+    let octets = wire.get_mut(usize::from(span.ttl_at)..);
+    if let Some(octets) = octets.and_then(|tail| tail.first_chunk_mut::<4>()) {
+        let ttl = u32::from_be_bytes(*octets);
+        // RFC 2181 §8: a TTL with the top bit set is zero.
+        let ttl = if ttl > 0x7fff_ffff { 0 } else { ttl };
+        *octets = change(ttl).to_be_bytes();
+    }
 }
 
 /// Where the question ends.

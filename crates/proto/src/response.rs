@@ -252,7 +252,7 @@ impl<'b> ResponseWriter<'b> {
 
     /// Writes a response that passes on a message from an upstream: its
     /// records as they are, under the id, question, RD, CD and OPT of this
-    /// hop. Where the records do not fit, the additional ones go first.
+    /// hop. The first RRset that does not fit is left out with all that follow.
     pub fn relay(
         out: &mut Vec<u8>,
         query: &Query<'_>,
@@ -261,16 +261,23 @@ impl<'b> ResponseWriter<'b> {
         limit: usize,
         edns: &EdnsReply<'_>,
     ) {
-        pass_on(out, query, head, (message, None), limit, edns);
+        pass_on(
+            out,
+            query,
+            head,
+            (message, None::<fn(u32) -> u32>),
+            limit,
+            edns,
+        );
     }
 
-    /// The same, with one TTL for all records: that of an answer which was
-    /// kept for a while.
+    /// The same, with the TTLs that `ttl` makes of those of the message: those
+    /// of an answer which was kept for a while.
     pub fn relay_kept(
         out: &mut Vec<u8>,
         query: &Query<'_>,
         head: ResponseHead,
-        (message, ttl): (&Message, u32),
+        (message, ttl): (&Message, impl Fn(u32) -> u32),
         limit: usize,
         edns: &EdnsReply<'_>,
     ) {
@@ -302,12 +309,12 @@ impl<'b> ResponseWriter<'b> {
     }
 }
 
-/// Passes a message on, with its own TTLs or with one for all.
+/// Passes a message on, with its own TTLs or with what is made of them.
 fn pass_on(
     out: &mut Vec<u8>,
     query: &Query<'_>,
     head: ResponseHead,
-    (message, ttl): (&Message, Option<u32>),
+    (message, ttl): (&Message, Option<impl Fn(u32) -> u32>),
     limit: usize,
     edns: &EdnsReply<'_>,
 ) {
@@ -320,56 +327,18 @@ fn pass_on(
     // Offsets within the records hold only under a question of the same
     // length; without one there is nothing to pass on.
     if message.question_end() == out.len() {
-        let cut = cut(message, limit.saturating_sub(reserve));
+        let cut = message.cut(limit.saturating_sub(reserve));
         if cut.truncated {
             set_truncated(out);
         }
         let records = message.wire().get(message.question_end()..cut.end);
         out.extend_from_slice(records.unwrap_or_default());
         if let Some(ttl) = ttl {
-            message.write_ttls(out, cut.end, ttl);
+            message.change_ttls(out, cut.end, ttl);
         }
         counts = cut.counts;
     }
     end(out, query, head.rcode, edns, counts, limit);
-}
-
-/// How much of a message is passed on.
-struct Cut {
-    /// Where the records that are passed on end.
-    end: usize,
-    /// How many there are in each section.
-    counts: [u16; 3],
-    /// Whether one is missing that is not additional.
-    truncated: bool,
-}
-
-/// Cuts a message at the last record that ends within `limit`, and before the
-/// additional section if that one does not fit as a whole: part of an RRset
-/// must not be sent without TC, and TC is not for additional data (RFC 2181
-/// §9).
-fn cut(message: &Message, limit: usize) -> Cut {
-    let mut cut = Cut {
-        end: message.question_end(),
-        counts: [0; 3],
-        truncated: false,
-    };
-    let mut before_additional = cut.end;
-    for (end, section) in message.ends() {
-        let additional = section == Section::Additional;
-        if end > limit {
-            cut.truncated = !additional;
-            cut.end = before_additional;
-            cut.counts[Section::Additional as usize] = 0;
-            break;
-        }
-        cut.end = end;
-        cut.counts[section as usize] += 1;
-        if !additional {
-            before_additional = end;
-        }
-    }
-    cut
 }
 
 /// Begins a response: header without counts, and question.

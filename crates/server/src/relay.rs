@@ -49,7 +49,7 @@ pub(crate) fn write_kept(
     let message = kept.message();
     let frame = kept.ede().map_or(*frame, |ede| frame.with_ede(ede, ""));
     let head = head(query, message);
-    let (limit, message) = (frame.limit, (message, kept.ttl()));
+    let (limit, message) = (frame.limit, (message, |ttl| kept.ttl(ttl)));
     ResponseWriter::relay_kept(out, query, head, message, limit, &frame.edns());
     head.rcode
 }
@@ -86,12 +86,15 @@ pub(crate) fn write_after(
     rcode
 }
 
-/// The head of a response that passes a message on.
+/// The head of a response that passes a message on. RA is the upstream's (RFC
+/// 5625 §4.1), but for an upstream that answers with authority: this server
+/// resolves other names, too.
 fn head(query: &Query<'_>, message: &Message) -> ResponseHead {
+    let authoritative = message.flags().has(Flags::AUTHORITATIVE);
     ResponseHead {
         rcode: representable(message.rcode(), query),
-        authoritative: message.flags().has(Flags::AUTHORITATIVE),
-        recursion_available: true,
+        authoritative,
+        recursion_available: authoritative || message.flags().has(Flags::RECURSION_AVAILABLE),
         authentic_data: authentic(query, message),
     }
 }
@@ -168,6 +171,25 @@ mod tests {
                 .has(Flags::AUTHORITATIVE | Flags::RECURSION_AVAILABLE)
         );
         assert_eq!(response.records().next().unwrap().rdata(), [192, 0, 2, 1]);
+    }
+
+    #[test]
+    fn an_upstream_that_did_not_resolve_says_so() {
+        let octets = query("x.test", Rtype::A);
+        let query = Query::read(&octets).unwrap();
+        let resolves = Flags::RECURSION_AVAILABLE;
+        for (flags, expected) in [
+            (0, false),
+            (resolves, true),
+            (Flags::AUTHORITATIVE, true),
+            (Flags::AUTHORITATIVE | resolves, true),
+        ] {
+            let mut out = Vec::new();
+            let upstream = message("x.test", flags, &[]);
+            write(&mut out, &query, &frame(512), upstream, None, None, 0);
+            let flags = Message::parse(out).unwrap().flags();
+            assert_eq!(flags.has(resolves), expected);
+        }
     }
 
     #[test]

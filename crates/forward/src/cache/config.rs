@@ -157,6 +157,15 @@ impl Default for CacheConfig {
     }
 }
 
+// === impl StoreConfig ===
+
+impl StoreConfig {
+    /// A TTL that is within bounds.
+    pub(super) fn bound(&self, ttl: u32) -> u32 {
+        ttl.max(self.min_ttl).min(self.max_ttl.max(self.min_ttl))
+    }
+}
+
 // === impl Prefetch ===
 
 impl Prefetch {

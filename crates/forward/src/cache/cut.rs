@@ -3,7 +3,7 @@
 //! Only where the upstream has verified that (AD): too many servers deny names
 //! that others are below. What is denied so is denied for all types (RFC 2308
 //! §5), and until something is heard of a name below it. Clients that want to
-//! verify it themselves are left to upstreams.
+//! verify it themselves (DO, CD) are left to upstreams.
 
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use portolan_proto::Section;
 use super::Cache;
 use super::Entry;
 use super::Kind;
+use super::Ttls;
 use super::answer;
 use super::key::Key;
 use crate::Answer;
@@ -32,11 +33,12 @@ impl Cache {
         now: Instant,
         is_of_same: impl Fn(&[u8]) -> bool,
     ) -> Option<Answer> {
-        if question.dnssec_ok || !question.recursion_desired || !self.covers(&question.qname) {
+        let verifies = question.dnssec_ok || question.checking_disabled;
+        if verifies || !question.recursion_desired || !self.covers(&question.qname) {
             return None;
         }
         let (name, entry, remaining) = above(question.qname.as_wire()).find_map(|name| {
-            let entry = self.denial.get(&Key::below(name, question))?;
+            let entry = self.denial.get(&Key::below(name, question.qclass))?;
             let remaining = entry.remaining(now)?;
             Some((name, entry, remaining))
         })?;
@@ -47,18 +49,27 @@ impl Cache {
         let denied = Entry::new(message, Kind::Denial, entry.lifetime(), now);
         self.metrics.requests.inc();
         self.denial.metrics().hits.inc();
-        Some(answer(question, &denied, remaining, entry.message().ede()))
+        Some(answer(
+            question,
+            &denied,
+            Ttls::Fixed(remaining),
+            entry.message().ede(),
+        ))
     }
 
     /// Keeps that nothing is below a name, or that something is.
     pub(super) fn note_cut(&self, question: &Question, entry: &Entry) {
+        // Who sets CD may hear of names that there are not.
+        if question.checking_disabled {
+            return;
+        }
         let message = entry.message();
         if denies_all_below(message) {
-            let key = Key::below(question.qname.as_wire(), question);
+            let key = Key::below(question.qname.as_wire(), question.qclass);
             self.denial.insert(&key, entry.again());
         } else if entry.kind() != Kind::Failure && message.rcode() == Rcode::NOERROR {
             for name in above(question.qname.as_wire()) {
-                self.denial.remove(&Key::below(name, question));
+                self.denial.remove(&Key::below(name, question.qclass));
             }
         }
     }

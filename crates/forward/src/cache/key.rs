@@ -1,5 +1,6 @@
 //! What an entry is kept under.
 
+use portolan_proto::Class;
 use portolan_proto::MAX_NAME;
 use portolan_proto::Rtype;
 
@@ -48,15 +49,14 @@ impl Key {
     /// The key of what is known about all that is at or below a name, in wire
     /// form. A flag of its own tells it from every question: type 0 may be
     /// asked for, though nothing has it (RFC 6895 §3.1).
-    pub(super) fn below(name: &[u8], question: &Question) -> Self {
-        let [c0, c1] = question.qclass.0.to_be_bytes();
-        let flags = BELOW | u8::from(question.checking_disabled) << 1;
+    pub(super) fn below(name: &[u8], qclass: Class) -> Self {
+        let [c0, c1] = qclass.0.to_be_bytes();
         let mut octets = [0; MAX_KEY];
         let length = name.len().min(MAX_NAME);
         let (head, tail) = octets.split_at_mut(length);
         head.copy_from_slice(name.get(..length).unwrap_or_default());
         if let Some(rest) = tail.first_chunk_mut() {
-            *rest = [0, 0, c0, c1, flags];
+            *rest = [0, 0, c0, c1, BELOW];
         }
         Self {
             octets,
@@ -81,8 +81,6 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use portolan_proto::Class;
-
     use super::*;
 
     #[test]

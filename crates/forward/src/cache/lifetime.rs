@@ -59,10 +59,14 @@ pub(crate) fn ttl(kind: Kind, message: &Message) -> u32 {
         .unwrap_or(0);
     match kind {
         Kind::Success | Kind::Failure => least,
-        Kind::Denial => soa(message)
-            .and_then(|soa| soa.soa_minimum())
-            .map_or(least, |minimum| least.min(minimum)),
+        Kind::Denial => negative_ttl(message).map_or(least, |minimum| least.min(minimum)),
     }
+}
+
+/// For how long the absence that a response tells of may be believed: the last
+/// field of its SOA.
+pub(crate) fn negative_ttl(message: &Message) -> Option<u32> {
+    soa(message)?.soa_minimum()
 }
 
 /// Whether a type stands for a whole zone or for the message itself.

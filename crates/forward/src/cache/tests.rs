@@ -72,7 +72,7 @@ fn keepttl_does_not_count_down() {
 }
 
 #[test]
-fn the_least_ttl_of_all_sections_counts_for_all() {
+fn the_least_ttl_ends_an_answer_whose_records_have_their_own() {
     let cache = Fixture::new(|_| {});
     let question = question("a.example");
     let other = "b.example".parse().unwrap();
@@ -81,8 +81,9 @@ fn the_least_ttl_of_all_sections_counts_for_all() {
             .a([192, 0, 2, 1], 300)
             .additional(&other, Rtype::A, 20, &[192, 0, 2, 2]);
     cache.keep(&question, reply, 0.0);
-    let hit = cache.hit(&question, 0.0).unwrap();
-    assert!(hit.message.records().all(|record| record.ttl == 20));
+    let hit = cache.hit(&question, 7.5).unwrap();
+    let ttls: Vec<u32> = hit.message.records().map(|record| record.ttl).collect();
+    assert_eq!(ttls, [293, 13]);
     assert!(cache.hit(&question, 20.0).is_none());
     let other = question.with_name(&other);
     assert!(
@@ -110,6 +111,81 @@ fn do_and_cd_are_apart() {
     let mut other = plain;
     other.checking_disabled = true;
     assert!(cache.hit(&other, 0.0).is_none());
+}
+
+#[test]
+fn what_was_said_to_cd_before_it_was_verified_is_asked_again() {
+    let cache = Fixture::new(|_| {});
+    let mut disabled = question("a.example");
+    disabled.checking_disabled = true;
+    let unverified = || reply(&disabled).a([192, 0, 2, 1], 60);
+    let kept = cache.keep(&disabled, unverified(), 0.0);
+    assert_eq!(ttl(&kept), 60);
+    assert!(cache.hit(&disabled, 0.0).is_none());
+    assert!(cache.0.is_empty());
+    let denied = reply(&disabled).rcode(Rcode::NXDOMAIN).soa(60, 60);
+    cache.keep(&disabled, denied, 0.0);
+    assert!(cache.hit(&disabled, 0.0).is_none());
+
+    let verified = || unverified().flags(Flags::AUTHENTIC_DATA);
+    cache.keep(&disabled, verified(), 1.0);
+    assert!(cache.hit(&disabled, 1.0).is_some());
+    // That the upstream fails does not depend on that.
+    let failing = disabled.with_name(&"b.example".parse().unwrap());
+    cache.keep(&failing, reply(&failing).rcode(Rcode::SERVFAIL), 1.0);
+    assert!(cache.hit(&failing, 1.0).is_some());
+}
+
+#[test]
+fn what_was_said_to_cd_is_there_for_an_outage() {
+    for mode in [
+        StaleMode::Immediate,
+        StaleMode::Verify {
+            timeout: Duration::ZERO,
+        },
+    ] {
+        let cache = Fixture::new(|config| {
+            config.serve_stale = Some(ServeStale {
+                mode,
+                recheck: Duration::from_secs(30),
+                ..ServeStale::default()
+            });
+        });
+        let mut disabled = question("a.example");
+        disabled.checking_disabled = true;
+        cache.keep(&disabled, reply(&disabled).a([192, 0, 2, 1], 60), 0.0);
+        let lookup = cache.lookup(&disabled, 1.0);
+        assert!(matches!(lookup, Lookup::Verify), "{mode:?}: {lookup:?}");
+        let entry = cache.0.stale(&disabled, cache.at(1.0)).unwrap();
+        let answer = cache.0.stale_answer(&disabled, &entry);
+        assert_eq!(answer.ede, Some(Ede::STALE_ANSWER));
+        assert_eq!(answer.message.records().count(), 1);
+        // RFC 8767 §5: after a failure, no other attempt for a while.
+        entry.end_refresh(false, cache.at(1.0), Duration::from_secs(30));
+        assert!(cache.hit(&disabled, 2.0).is_some());
+    }
+}
+
+#[test]
+fn who_sets_cd_neither_learns_nor_tells_that_nothing_is_below() {
+    let cache = Fixture::new(|_| {});
+    let denied = |question: &Question| {
+        let reply = reply(question).rcode(Rcode::NXDOMAIN).soa(60, 60);
+        reply.flags(Flags::AUTHENTIC_DATA)
+    };
+    let above = question("gone.example");
+    let mut disabled = above.clone();
+    disabled.checking_disabled = true;
+    let below = |question: &Question| question.with_name(&"www.gone.example".parse().unwrap());
+    let cut = |question: &Question| cache.0.cut(&below(question), cache.at(1.0), |_| true);
+    cache.keep(&disabled, denied(&disabled), 0.0);
+    assert!(cut(&above).is_none() && cut(&disabled).is_none());
+    cache.keep(&above, denied(&above), 0.0);
+    assert!(cut(&above).is_some() && cut(&disabled).is_none());
+    // What may be forged opens nothing.
+    let forged = below(&disabled);
+    cache.keep(&forged, reply(&forged).a([192, 0, 2, 1], 60), 0.0);
+    assert!(cut(&above).is_some());
 }
 
 #[test]

@@ -497,20 +497,20 @@ fn a_message_is_passed_on_under_the_question_of_the_client() {
 }
 
 #[test]
-fn a_message_that_does_not_fit_is_cut_at_a_record() {
+fn a_message_that_does_not_fit_is_cut_at_an_rrset() {
     let upstream = upstream_message(2);
     // The question ends at 33; CNAME, A, A, NS, A, A end where the table says.
     for (limit, edns, counts, truncated) in [
         (1232, false, [3, 1, 2], false),
         (132, false, [3, 1, 2], false),
-        // Additional data goes as a whole and without TC.
+        // Additional data goes without TC.
         (131, false, [3, 1, 0], false),
         (116, false, [3, 1, 0], false),
         (100, false, [3, 1, 0], false),
         (99, false, [3, 0, 0], true),
         (83, false, [3, 0, 0], true),
-        (82, false, [2, 0, 0], true),
-        (67, false, [2, 0, 0], true),
+        (82, false, [1, 0, 0], true),
+        (67, false, [1, 0, 0], true),
         (66, false, [1, 0, 0], true),
         (50, false, [0, 0, 0], true),
         (0, false, [0, 0, 0], true),
