@@ -19,7 +19,7 @@ const FLAGS: [(&str, u16); 8] = [
 ];
 
 /// TC.
-const TRUNCATED: u16 = 0x0200;
+pub(super) const TRUNCATED: u16 = 0x0200;
 
 /// Type CNAME.
 const CNAME: u16 = 5;
@@ -38,6 +38,8 @@ const OPTION_EDE: u16 = 15;
 pub(super) struct Reading {
     /// Second word of the header: flags, opcode, code.
     pub(super) flags: u16,
+    /// How many octets it has.
+    pub(super) length: usize,
     /// The question in octets.
     pub(super) question: Vec<u8>,
     /// Answer, authority and additional section, the OPT aside; in order of
@@ -108,6 +110,7 @@ impl Reading {
         ensure!(reader.at == message.len(), "octets after the last record");
         Ok(Self {
             flags,
+            length: message.len(),
             question,
             sections,
             opt,
