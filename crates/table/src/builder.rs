@@ -11,7 +11,6 @@
 //! Who asserts what stands in the shards, beside the records. Of a source no
 //! more is kept than where its owners belong.
 
-mod diff;
 mod layer;
 mod sources;
 mod write;
@@ -26,12 +25,12 @@ use crate::Change;
 use crate::LayerFigures;
 use crate::LayerId;
 use crate::LayerOptions;
-use crate::Row;
 use crate::Snapshot;
 use crate::Source;
 use crate::Table;
 use crate::claim::Claims;
 use crate::claim::claims_at;
+use crate::packed::Packed;
 use crate::snapshot::LayerView;
 
 use layer::Layer;
@@ -55,7 +54,7 @@ pub struct Builder {
     /// The sources.
     sources: Sources,
     /// What sources assert from now on, until it is published.
-    pending: BTreeMap<LayerId, BTreeMap<Source, Vec<Row>>>,
+    pending: BTreeMap<LayerId, BTreeMap<Source, Packed>>,
 }
 
 // === impl Builder ===
@@ -86,7 +85,7 @@ impl Builder {
 
     /// Removes a layer and all its rows.
     pub fn remove_layer(&mut self, id: LayerId) {
-        let nothing = |source| (source, Vec::new());
+        let nothing = |source| (source, Packed::default());
         let gone = self.sources.of_layer(id).into_iter().map(nothing);
         self.pending.insert(id, gone.collect());
         self.write_pending();
@@ -102,7 +101,7 @@ impl Builder {
         let is_known = self.layers.contains_key(&change.layer);
         if is_known {
             let of_layer = self.pending.entry(change.layer).or_default();
-            of_layer.insert(change.source, change.rows);
+            of_layer.insert(change.source, Packed::new(&change.rows));
         }
         is_known
     }

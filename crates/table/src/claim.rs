@@ -10,7 +10,7 @@ use portolan_proto::Rtype;
 use smallvec::SmallVec;
 
 use crate::LayerId;
-use crate::Row;
+use crate::packed::PackedRow;
 use crate::shard::Run;
 use crate::shard::Shard;
 use crate::shard::Slot;
@@ -111,8 +111,18 @@ impl Kind {
         }
     }
 
+    /// Of a value.
+    pub(crate) fn of_value(value: &Rdata) -> Self {
+        match value {
+            Rdata::A(_) => Self::A,
+            Rdata::Aaaa(_) => Self::Aaaa,
+            Rdata::Cname(_) => Self::Cname,
+            Rdata::Ptr(_) => Self::Ptr,
+        }
+    }
+
     /// As an octet.
-    fn octet(self) -> u8 {
+    pub(crate) fn octet(self) -> u8 {
         match self {
             Self::A => 0,
             Self::Aaaa => 1,
@@ -122,7 +132,7 @@ impl Kind {
     }
 
     /// From an octet.
-    fn read(octet: u8) -> Self {
+    pub(crate) fn read(octet: u8) -> Self {
         match octet {
             0 => Self::A,
             1 => Self::Aaaa,
@@ -183,34 +193,19 @@ pub(crate) fn told(claims: &[Claim<'_>], entries: &[u8]) -> (Word, Vec<u8>) {
     (Word::Told, chunk)
 }
 
-/// Rows of one owner, each of the source of that number, as sorted claims. The
-/// values are put into `octets`.
-pub(crate) fn claims_of<'a, 'r>(
-    rows: impl Iterator<Item = (u32, &'r Row)>,
+/// Rows of one owner, each of the source of that number, as sorted claims.
+pub(crate) fn claims_of<'a>(
+    rows: impl Iterator<Item = (u32, PackedRow<'a>)>,
     layer: LayerId,
-    octets: &'a mut Vec<u8>,
 ) -> Claims<'a> {
-    let mut ends = SmallVec::<[(usize, Kind, u32, u32); 4]>::new();
-    for (source, row) in rows {
-        row.rdata.write_to(octets);
-        let kind = Kind::of(row.rdata.rtype());
-        ends.extend(kind.map(|kind| (octets.len(), kind, source, row.ttl)));
-    }
-    let mut start = 0;
-    let mut claims: Claims<'a> = ends
-        .into_iter()
-        .map(|(end, kind, source, ttl)| {
-            let value = octets.get(start..end).unwrap_or_default();
-            start = end;
-            Claim {
-                layer,
-                kind,
-                value,
-                source,
-                ttl,
-            }
-        })
-        .collect();
+    let claim = |(source, row): (u32, PackedRow<'a>)| Claim {
+        layer,
+        kind: row.kind,
+        value: row.value,
+        source,
+        ttl: row.ttl,
+    };
+    let mut claims: Claims<'a> = rows.map(claim).collect();
     claims.sort_unstable();
     claims
 }

@@ -17,6 +17,7 @@ mod explain;
 mod figures;
 mod lookup;
 mod merge;
+mod packed;
 mod row;
 mod shard;
 mod snapshot;

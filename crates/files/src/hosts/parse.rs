@@ -73,8 +73,9 @@ struct Reader<'a> {
     options: &'a Options,
     /// Result so far.
     parsed: Parsed,
-    /// How many names each address points to.
-    pointers: HashMap<IpAddr, usize>,
+    /// How many names each address points to, [`MAX_NAMES_PER_POINTER`] at
+    /// most.
+    pointers: HashMap<IpAddr, u16>,
 }
 
 /// Reads a whole file.
@@ -95,7 +96,12 @@ pub(crate) fn parse_lines<'a>(lines: impl Iterator<Item = &'a [u8]>, options: &O
             reader.parsed.report(index + 1, error);
         }
     }
-    let mut parsed = reader.parsed;
+    let Reader {
+        mut parsed,
+        pointers,
+        ..
+    } = reader;
+    drop(pointers);
     drop_repeated(&mut parsed.rows);
     parsed.rows.shrink_to_fit();
     parsed
@@ -181,8 +187,8 @@ impl Reader<'_> {
         // The reverse name is served although it is outside of the zones: it is
         // for the server block to say which names reach this directive.
         let count = self.pointers.entry(address).or_insert(0);
-        *count += 1;
-        if *count <= MAX_NAMES_PER_POINTER {
+        if usize::from(*count) < MAX_NAMES_PER_POINTER {
+            *count += 1;
             self.parsed.rows.push(Row {
                 owner: Name::reverse(address),
                 rdata: Rdata::Ptr(name),

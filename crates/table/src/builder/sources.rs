@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::LayerId;
-use crate::Row;
 use crate::Source;
+use crate::packed::Packed;
 use crate::snapshot::Place;
 
 /// The sources.
@@ -42,7 +42,7 @@ impl Sources {
         &mut self,
         layer: LayerId,
         source: Source,
-        rows: &[Row],
+        rows: &Packed,
     ) -> Option<u32> {
         match self.find(layer, &source) {
             None if rows.is_empty() => None,

@@ -4,7 +4,6 @@ use portolan_proto::Name;
 use portolan_proto::RrsetRef;
 
 use crate::LayerId;
-use crate::Row;
 use crate::claim::Claim;
 use crate::claim::Claims;
 use crate::claim::claims_at;
@@ -12,6 +11,8 @@ use crate::claim::claims_of;
 use crate::claim::told;
 use crate::merge::judge;
 use crate::merge::merge;
+use crate::packed::Packed;
+use crate::packed::PackedRow;
 use crate::shard::Edit;
 use crate::shard::Run;
 use crate::shard::Shard;
@@ -21,25 +22,26 @@ use crate::snapshot::Place;
 use crate::wire;
 
 use super::Builder;
-use super::diff::normalized;
 use super::layer::Layer;
 
 /// What one source asserts from now on.
 struct Told {
     /// Number of the source.
     source: u32,
-    /// All of its rows, normalized.
-    rows: Vec<Row>,
+    /// All of its rows.
+    rows: Packed,
 }
 
-/// What one source asserts of one owner from now on.
-struct Held<'a> {
-    /// Where the owner belongs.
+/// A row of what sources assert from now on. Twelve octets: there are as many
+/// as rows.
+#[derive(Clone, Copy)]
+struct Held {
+    /// Where its owner belongs.
     place: Place,
-    /// Number of the source.
-    source: u32,
-    /// Its rows of that owner.
-    rows: &'a [Row],
+    /// Which of those who are told.
+    told: u32,
+    /// Where it begins.
+    at: u32,
 }
 
 /// Something that one source asserts of an owner from now on, or does not
@@ -48,17 +50,19 @@ struct Item<'a> {
     /// Part of the owner's hash.
     tag: u16,
     /// The owner.
-    owner: Name,
+    owner: &'a [u8],
     /// Number of the source.
     source: u32,
     /// Its rows of that owner; none if it asserts nothing any more.
-    rows: &'a [Row],
+    rows: &'a [Held],
 }
 
 /// What is being written: changes of one layer.
 struct Writing<'a> {
     /// Id of the layer.
     id: LayerId,
+    /// What sources assert from now on.
+    told: &'a [Told],
     /// The layer.
     layer: &'a mut Layer,
     /// Names above owners whose existence or wildcard may be another.
@@ -78,10 +82,7 @@ impl Builder {
             let mut told = Vec::with_capacity(changes.len());
             for (source, rows) in changes {
                 let found = self.sources.find_or_open(id, source, &rows);
-                told.extend(found.map(|source| Told {
-                    source,
-                    rows: normalized(rows),
-                }));
+                told.extend(found.map(|source| Told { source, rows }));
             }
             self.write(id, &mut layer, &told);
             for Told { source, rows } in told {
@@ -95,24 +96,29 @@ impl Builder {
 
     /// Writes what some sources of a layer assert from now on.
     fn write(&mut self, id: LayerId, layer: &mut Layer, told: &[Told]) {
-        let mut held: Vec<Held<'_>> = Vec::new();
+        let mut held: Vec<Held> = Vec::with_capacity(told.iter().map(|told| told.rows.len()).sum());
         let mut lost: Vec<(Place, u32)> = Vec::new();
-        for told in told {
+        for (number, told) in (0..).zip(told) {
             let start = held.len();
-            held.extend(self.held(told));
+            held.extend(told.rows.iter().map(|(at, row)| Held {
+                place: self.draft.place(row.owner),
+                told: number,
+                at,
+            }));
             let mut places: Vec<Place> = held.iter().skip(start).map(|held| held.place).collect();
             places.sort_unstable();
             places.dedup();
             let before = self.sources.replace(told.source, places.into());
             lost.extend(before.iter().map(|place| (*place, told.source)));
         }
-        held.sort_by_key(|held| held.place);
         lost.sort_unstable();
         let mut writing = Writing {
             id,
+            told,
             layer,
             stale: Vec::new(),
         };
+        writing.sort(&mut held);
         let (mut lost, mut held) = (&lost[..], &held[..]);
         loop {
             let first = lost.first().map(|(place, _)| *place);
@@ -127,18 +133,6 @@ impl Builder {
         }
         let Writing { stale, .. } = writing;
         self.refresh(id, layer, stale);
-    }
-
-    /// What a source says, by owner.
-    fn held<'a>(&self, told: &'a Told) -> impl Iterator<Item = Held<'a>> {
-        let by_owner = told.rows.chunk_by(|left, right| left.owner == right.owner);
-        by_owner.filter_map(|rows| {
-            Some(Held {
-                place: self.draft.place(rows.first()?.owner.as_wire()),
-                source: told.source,
-                rows,
-            })
-        })
     }
 
     /// Replaces records of a shard.
@@ -207,18 +201,49 @@ impl Builder {
 
 // === impl Writing ===
 
-impl Writing<'_> {
+impl<'a> Writing<'a> {
+    /// Brings rows into the order of places, sources, owners and values; each
+    /// value of an owner comes once, with the smallest TTL the source gives it.
+    fn sort(&self, held: &mut Vec<Held>) {
+        held.sort_unstable_by(|left, right| {
+            let key = |held: &Held| (held.place, held.told);
+            let rows = || self.row(left).cmp(&self.row(right));
+            key(left).cmp(&key(right)).then_with(rows)
+        });
+        held.dedup_by(|later, first| {
+            (later.place, later.told) == (first.place, first.told)
+                && self
+                    .row(later)
+                    .zip(self.row(first))
+                    .is_some_and(|(later, first)| later.is_like(&first))
+        });
+    }
+
+    /// A row.
+    fn row(&self, held: &Held) -> Option<PackedRow<'a>> {
+        self.told_of(held)?.rows.row(held.at)
+    }
+
+    /// Who asserts a row.
+    fn told_of(&self, held: &Held) -> Option<&'a Told> {
+        self.told.get(usize::try_from(held.told).ok()?)
+    }
+
     /// What changes in a shard: `lost` are the places in it where sources had
     /// owners, `held` what they assert from now on. Both are sorted by place.
-    fn edits(&mut self, shard: Shard<'_>, lost: &[(Place, u32)], held: &[Held<'_>]) -> Vec<Edit> {
+    fn edits(&mut self, shard: Shard<'_>, lost: &[(Place, u32)], held: &[Held]) -> Vec<Edit> {
+        let owner = |held: &Held| self.row(held).map(|row| row.owner);
         let mut items: Vec<Item<'_>> = held
-            .iter()
-            .filter_map(|held| {
+            .chunk_by(|left, right| {
+                (left.place, left.told) == (right.place, right.told) && owner(left) == owner(right)
+            })
+            .filter_map(|rows| {
+                let first = rows.first()?;
                 Some(Item {
-                    tag: held.place.tag,
-                    owner: held.rows.first()?.owner.clone(),
-                    source: held.source,
-                    rows: held.rows,
+                    tag: first.place.tag,
+                    owner: owner(first)?,
+                    source: self.told_of(first)?.source,
+                    rows,
                 })
             })
             .collect();
@@ -234,7 +259,7 @@ impl Writing<'_> {
         items.sort_by(|left, right| {
             let key = |item: &Item<'_>| (item.tag, item.source, item.rows.is_empty());
             let ((l, ls, le), (r, rs, re)) = (key(left), key(right));
-            (l, &left.owner, ls, le).cmp(&(r, &right.owner, rs, re))
+            (l, left.owner, ls, le).cmp(&(r, right.owner, rs, re))
         });
         items.dedup_by(|later, first| {
             (later.tag, later.source) == (first.tag, first.source) && later.owner == first.owner
@@ -248,15 +273,14 @@ impl Writing<'_> {
     /// The record of an owner after what sources assert of it from now on,
     /// unless that is what they asserted before.
     fn edit(&mut self, shard: Shard<'_>, items: &[Item<'_>]) -> Option<Edit> {
-        let Item { tag, owner, .. } = items.first()?;
-        let (tag, owner) = (*tag, owner.clone());
-        let at = shard.position(tag, owner.as_wire()).ok();
+        let Item { tag, owner, .. } = *items.first()?;
+        let at = shard.position(tag, owner).ok();
         let before = at.map_or_else(Claims::new, |at| claims_at(shard, at));
-        let mut values = Vec::new();
-        let rows = items
-            .iter()
-            .flat_map(|item| item.rows.iter().map(|row| (item.source, row)));
-        let fresh = claims_of(rows, self.id, &mut values);
+        let rows = items.iter().flat_map(|item| {
+            let rows = item.rows.iter().filter_map(|held| self.row(held));
+            rows.map(|row| (item.source, row))
+        });
+        let fresh = claims_of(rows, self.id);
         let is_told = |claim: &&Claim<'_>| {
             let found = items.binary_search_by_key(&claim.source, |item| item.source);
             found.is_ok()
@@ -268,6 +292,7 @@ impl Writing<'_> {
         let mut after: Claims<'_> = kept.chain(fresh).collect();
         after.sort_unstable();
 
+        let owner = Name::from_wire(owner).expect("an owner is a name");
         let all = at.map_or_else(Run::default, |at| shard.run(at));
         let (before, now) = (of_layer(&before, self.id), of_layer(&after, self.id));
         let mut run = Vec::with_capacity(64);
@@ -309,7 +334,7 @@ impl Writing<'_> {
 }
 
 /// That some sources assert nothing of a record any more, of those that do.
-fn dropped<'a>(shard: Shard<'_>, at: usize, tag: u16, lost: &[(Place, u32)]) -> Vec<Item<'a>> {
+fn dropped<'a>(shard: Shard<'a>, at: usize, tag: u16, lost: &[(Place, u32)]) -> Vec<Item<'a>> {
     let claims = claims_at(shard, at);
     let is_lost = |source: &u32| {
         lost.binary_search_by_key(source, |(_, source)| *source)
@@ -325,10 +350,9 @@ fn dropped<'a>(shard: Shard<'_>, at: usize, tag: u16, lost: &[(Place, u32)]) -> 
     if sources.is_empty() {
         return Vec::new();
     }
-    let owner = Name::from_wire(shard.owner(at)).expect("an owner is a name");
     let item = |source| Item {
         tag,
-        owner: owner.clone(),
+        owner: shard.owner(at),
         source,
         rows: &[],
     };
