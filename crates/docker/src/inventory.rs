@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use portolan_proto::Name;
 use portolan_table::Change;
 use portolan_table::Source;
 
@@ -154,7 +155,7 @@ impl Inventory {
             }
             Action::Rename => {
                 if let Some(container) = self.containers.get_mut(&id) {
-                    container.rename(name);
+                    container.rename(name.as_deref());
                     self.touch(&id);
                 }
             }
@@ -181,7 +182,9 @@ impl Inventory {
             return actions;
         }
         let mut live = BTreeSet::new();
-        for observed in list {
+        // The list goes as a whole, once what is kept stands elsewhere: in the
+        // holes that it left bit by bit, that would keep its pages in memory.
+        for observed in &list {
             if !observed.running {
                 continue;
             }
@@ -247,7 +250,7 @@ impl Inventory {
                     };
                 }
                 if container.name.is_empty() {
-                    container.rename(Some(observed.name));
+                    container.rename(Some(&observed.name));
                 }
                 self.learn(id, &observed.labels, &mut actions);
             }
@@ -347,13 +350,13 @@ impl Inventory {
     }
 
     /// A list shows that a container runs.
-    fn on_listed(&mut self, observed: Observed, now: Instant, actions: &mut Actions) {
-        let id = observed.id;
+    fn on_listed(&mut self, observed: &Observed, now: Instant, actions: &mut Actions) {
+        let id = &observed.id;
         let has_names = labels::has_names(&observed.labels, self.config.wanted());
-        if !self.containers.contains_key(&id) && !has_names {
+        if !self.containers.contains_key(id) && !has_names {
             return;
         }
-        let Some(container) = self.entry(&id, &observed.name, actions) else {
+        let Some(container) = self.entry(id, &observed.name, actions) else {
             return;
         };
         if !container.running {
@@ -362,11 +365,11 @@ impl Inventory {
         if observed.health != Health::Unknown {
             container.health = observed.health;
         }
-        container.rename(Some(observed.name));
+        container.rename(Some(&observed.name));
         // The list is the truth: the engine's clock may have been set back.
         container.last_event = 0;
-        self.learn(&id, &observed.labels, actions);
-        self.settle(&id, now, actions);
+        self.learn(id, &observed.labels, actions);
+        self.settle(id, now, actions);
     }
 
     /// The container `id`, made known if need be.
@@ -377,7 +380,8 @@ impl Inventory {
                 actions.notices.push(Notice::TooMany { name });
                 return None;
             }
-            self.containers.insert(Arc::clone(id), Container::new(name));
+            // A piece of memory of its own, beside what else is kept.
+            self.containers.insert(Arc::from(&**id), Container::new(name));
         }
         self.containers.get_mut(id)
     }
@@ -392,7 +396,7 @@ impl Inventory {
         }
         let mut request = labels::read(labels, self.config.wanted());
         let problems = std::mem::take(&mut request.problems);
-        container.records = Some(Records::new(request, &self.config));
+        container.records = Some(Records::new(&request, &self.config));
         if problems.count > 0 && !self.reported.contains(id) {
             if self.reported.len() >= MAX_REPORTED {
                 self.reported.clear();
@@ -406,6 +410,11 @@ impl Inventory {
     /// Brings what is served in line with what should be, asks for what is
     /// not known, and forgets a container that matters no more.
     fn settle(&mut self, id: &Id, now: Instant, actions: &mut Actions) {
+        // The id that is kept, as it goes into the table.
+        let Some((id, _)) = self.containers.get_key_value(id) else {
+            return;
+        };
+        let id = &Arc::clone(id);
         let Some(container) = self.containers.get_mut(id) else {
             return;
         };
@@ -459,16 +468,16 @@ impl Inventory {
                     until: None,
                 });
                 self.served_count += 1;
-                self.name_count += records.names.len();
+                self.name_count += records.name_count();
                 let name = Arc::clone(&container.name);
-                let hostnames = records.names.clone();
+                let hostnames = records.names().collect();
                 actions.notices.push(Notice::Started { name, hostnames });
             }
         }
         actions.changes.push(Change {
             layer,
             source,
-            rows: records.rows.clone(),
+            rows: records.rows(&self.config),
         });
     }
 
@@ -493,11 +502,9 @@ impl Inventory {
             source,
             rows: Vec::new(),
         });
-        let hostnames = container
-            .records
-            .as_ref()
-            .map(|records| records.names.clone());
-        let hostnames = hostnames.unwrap_or_default();
+        let records = container.records.as_ref();
+        let hostnames = records.into_iter().flat_map(Records::names);
+        let hostnames: Vec<Name> = hostnames.collect();
         self.served_count -= 1;
         self.name_count -= hostnames.len();
         let name = Arc::clone(&container.name);

@@ -10,41 +10,89 @@ use crate::config::Config;
 use crate::labels::Request;
 use crate::labels::Target;
 
-/// The names of a container and the rows they amount to.
+/// What a container asks for: its names, and where they point.
+///
+/// There may be thousands of containers, and what is kept of each is kept for
+/// long. So the names are octets, and rows are made when they are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Records {
-    /// Names, for people.
-    pub(crate) names: Vec<Name>,
-    /// Rows.
-    pub(crate) rows: Vec<Row>,
+    /// Names in wire form, each behind its length.
+    octets: Box<[u8]>,
+    /// How many.
+    name_count: usize,
+    /// Where they point, if not to this host.
+    target: Option<Box<Target>>,
+    /// TTL, if not the common one.
+    ttl: Option<u32>,
+    /// Whether there are rows.
+    has_rows: bool,
 }
 
 // === impl Records ===
 
 impl Records {
-    /// Turns a request into rows: each name with each address, or as an alias;
-    /// and each address back to the first name that is no wildcard.
-    pub(crate) fn new(request: Request, config: &Config) -> Self {
-        let ttl = request.ttl.unwrap_or(config.ttl);
-        let data = match &request.target {
-            Some(Target::Alias(name)) => vec![Rdata::Cname(name.clone())],
-            Some(Target::Addresses(addresses)) => rdata(addresses),
-            None => rdata(&config.host_ips),
+    /// Takes a request over.
+    pub(crate) fn new(request: &Request, config: &Config) -> Self {
+        let length = |name: &Name| 1 + name.as_wire().len();
+        let mut octets = Vec::with_capacity(request.names.iter().map(length).sum());
+        for name in &request.names {
+            let wire = name.as_wire();
+            octets.push(u8::try_from(wire.len()).expect("a name has 255 octets at most"));
+            octets.extend_from_slice(wire);
+        }
+        let points = match &request.target {
+            Some(Target::Alias(_)) => true,
+            Some(Target::Addresses(addresses)) => !addresses.is_empty(),
+            None => !config.host_ips.is_empty(),
         };
-        let addresses = match &request.target {
-            Some(Target::Alias(_)) => &[],
-            Some(Target::Addresses(addresses)) => addresses.as_slice(),
-            None => config.host_ips.as_slice(),
+        Self {
+            octets: octets.into(),
+            name_count: request.names.len(),
+            target: request.target.clone().map(Box::new),
+            ttl: request.ttl,
+            has_rows: points && !request.names.is_empty(),
+        }
+    }
+
+    /// The names, in the order written.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Name> {
+        let mut rest = &self.octets[..];
+        std::iter::from_fn(move || {
+            let (length, octets) = rest.split_first()?;
+            let (wire, next) = octets.split_at_checked(usize::from(*length))?;
+            rest = next;
+            Name::from_wire(wire).ok()
+        })
+    }
+
+    /// How many names there are.
+    pub(crate) fn name_count(&self) -> usize {
+        self.name_count
+    }
+
+    /// Whether there are rows.
+    pub(crate) fn has_rows(&self) -> bool {
+        self.has_rows
+    }
+
+    /// The rows: each name with each address, or as an alias; and each address
+    /// back to the first name that is no wildcard.
+    pub(crate) fn rows(&self, config: &Config) -> Vec<Row> {
+        let ttl = self.ttl.unwrap_or(config.ttl);
+        let (data, addresses) = match self.target.as_deref() {
+            Some(Target::Alias(name)) => (vec![Rdata::Cname(name.clone())], &[][..]),
+            Some(Target::Addresses(addresses)) => (rdata(addresses), addresses.as_slice()),
+            None => (rdata(&config.host_ips), config.host_ips.as_slice()),
         };
-        let mut rows = Vec::with_capacity(request.names.len() * data.len());
-        for owner in &request.names {
+        let mut rows = Vec::with_capacity(self.name_count * data.len());
+        for owner in self.names() {
             rows.extend(data.iter().map(|rdata| Row {
                 owner: owner.clone(),
                 rdata: rdata.clone(),
                 ttl,
             }));
         }
-        let named = request.names.iter().find(|name| !name.is_wildcard());
+        let named = self.names().find(|name| !name.is_wildcard());
         if let Some(name) = named.filter(|_| config.reverse) {
             rows.extend(addresses.iter().map(|&address| Row {
                 owner: Name::reverse(address),
@@ -52,10 +100,7 @@ impl Records {
                 ttl,
             }));
         }
-        Self {
-            names: request.names,
-            rows,
-        }
+        rows
     }
 }
 
@@ -75,9 +120,9 @@ mod tests {
 
     #[test]
     fn each_name_points_to_each_host_address() {
-        let records = Records::new(request(&["a.example", "*.b.example"], None), &config());
+        let asked = request(&["a.example", "*.b.example"], None);
         assert_eq!(
-            lines(&records),
+            lines(&asked, &config()),
             [
                 "a.example. 60 A(192.0.2.1)",
                 "a.example. 60 Aaaa(2001:db8::1)",
@@ -93,12 +138,15 @@ mod tests {
         let mut asked = request(&["a.example"], Some(target));
         asked.ttl = Some(5);
         assert_eq!(
-            lines(&Records::new(asked, &config())),
+            lines(&asked, &config()),
             ["a.example. 5 A(192.0.2.9)"]
         );
         let alias = Target::Alias("proxy.example".parse().unwrap());
-        let records = Records::new(request(&["a.example"], Some(alias)), &config());
-        assert_eq!(lines(&records), ["a.example. 60 Cname(proxy.example.)"]);
+        let asked = request(&["a.example"], Some(alias));
+        assert_eq!(
+            lines(&asked, &config()),
+            ["a.example. 60 Cname(proxy.example.)"]
+        );
     }
 
     #[test]
@@ -110,13 +158,39 @@ mod tests {
         let target = Target::Addresses(vec!["192.0.2.9".parse().unwrap()]);
         let asked = request(&["*.example", "b.example", "c.example"], Some(target));
         assert_eq!(
-            lines(&Records::new(asked, &config))
-                .last()
-                .map(String::as_str),
+            lines(&asked, &config).last().map(String::as_str),
             Some("9.2.0.192.in-addr.arpa. 60 Ptr(b.example.)")
         );
-        let only_wildcard = Records::new(request(&["*.example"], None), &config);
-        assert_eq!(only_wildcard.rows.len(), 2);
+        assert_eq!(lines(&request(&["*.example"], None), &config).len(), 2);
+    }
+
+    #[test]
+    fn names_are_kept_as_they_were_written() {
+        let long = format!("{}.example", ["a".repeat(60), "b".repeat(60)].join("."));
+        let asked = request(&["b.example", ".", &long, "a.example"], None);
+        let records = Records::new(&asked, &config());
+        assert_eq!(records.names().collect::<Vec<_>>(), asked.names);
+        assert_eq!(records.name_count(), 4);
+    }
+
+    #[test]
+    fn without_a_name_or_an_address_there_are_no_rows() {
+        let nowhere = Config {
+            host_ips: Vec::new(),
+            reverse: true,
+            ..config()
+        };
+        let alias = Target::Alias("proxy.example".parse().unwrap());
+        for (names, target, config, expected) in [
+            (&["a.example"][..], None, config(), true),
+            (&[], None, config(), false),
+            (&["a.example"], None, nowhere.clone(), false),
+            (&["a.example"], Some(alias), nowhere, true),
+        ] {
+            let records = Records::new(&request(names, target), &config);
+            assert_eq!(records.has_rows(), expected);
+            assert_eq!(records.rows(&config).is_empty(), !expected);
+        }
     }
 
     fn config() -> Config {
@@ -134,8 +208,9 @@ mod tests {
         }
     }
 
-    fn lines(records: &Records) -> Vec<String> {
+    fn lines(asked: &Request, config: &Config) -> Vec<String> {
         let line = |row: &Row| format!("{} {} {:?}", row.owner, row.ttl, row.rdata);
-        records.rows.iter().map(line).collect()
+        let rows = Records::new(asked, config).rows(config);
+        rows.iter().map(line).collect()
     }
 }

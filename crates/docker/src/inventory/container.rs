@@ -88,7 +88,7 @@ impl Container {
     }
 
     /// Gives it a name.
-    pub(super) fn rename(&mut self, name: Option<String>) {
+    pub(super) fn rename(&mut self, name: Option<&str>) {
         if let Some(name) = name.filter(|name| !name.is_empty() && **name != *self.name) {
             self.name = Arc::from(name);
         }
@@ -98,15 +98,12 @@ impl Container {
     pub(super) fn has_no_rows(&self) -> bool {
         self.records
             .as_ref()
-            .is_some_and(|records| records.rows.is_empty())
+            .is_some_and(|records| !records.has_rows())
     }
 
     /// Whether it should be served.
     pub(super) fn is_eligible(&self, healthy_only: bool) -> bool {
-        let has_rows = self
-            .records
-            .as_ref()
-            .is_some_and(|records| !records.rows.is_empty());
+        let has_rows = self.records.as_ref().is_some_and(Records::has_rows);
         let is_healthy = matches!(self.health, Health::Healthy | Health::Unchecked);
         self.running && has_rows && (is_healthy || !healthy_only)
     }
