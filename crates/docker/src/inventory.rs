@@ -381,7 +381,8 @@ impl Inventory {
                 return None;
             }
             // A piece of memory of its own, beside what else is kept.
-            self.containers.insert(Arc::from(&**id), Container::new(name));
+            self.containers
+                .insert(Arc::from(&**id), Container::new(name));
         }
         self.containers.get_mut(id)
     }

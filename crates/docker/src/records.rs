@@ -137,10 +137,7 @@ mod tests {
         let target = Target::Addresses(vec!["192.0.2.9".parse().unwrap()]);
         let mut asked = request(&["a.example"], Some(target));
         asked.ttl = Some(5);
-        assert_eq!(
-            lines(&asked, &config()),
-            ["a.example. 5 A(192.0.2.9)"]
-        );
+        assert_eq!(lines(&asked, &config()), ["a.example. 5 A(192.0.2.9)"]);
         let alias = Target::Alias("proxy.example".parse().unwrap());
         let asked = request(&["a.example"], Some(alias));
         assert_eq!(

@@ -158,8 +158,12 @@ mod tests {
             ttl,
         };
         let packed = Packed::new(&[row(1, 60), row(1, 5), row(2, 60)]);
-        let [first, second, third]: [PackedRow<'_>; 3] =
-            packed.iter().map(|(_, row)| row).collect::<Vec<_>>().try_into().unwrap();
+        let [first, second, third]: [PackedRow<'_>; 3] = packed
+            .iter()
+            .map(|(_, row)| row)
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap();
         assert!(first.is_like(&second));
         assert!(!first.is_like(&third));
         assert!(second < first, "the smaller TTL comes first");

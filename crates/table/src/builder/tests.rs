@@ -43,6 +43,24 @@ fn the_union_of_all_sources_is_answered_under_the_smallest_ttl() {
 }
 
 #[test]
+fn a_value_that_a_source_gives_twice_stands_once_under_its_smallest_ttl() {
+    let (_, mut builder) = table();
+    builder.apply(container(
+        "one",
+        &[
+            ("a.example", "192.0.2.1", 60),
+            ("a.example", "192.0.2.2", 60),
+            ("a.example", "192.0.2.1", 5),
+        ],
+    ));
+    builder.publish();
+    let rows = builder.explain(&name("a.example")).into_iter();
+    let rows: Vec<(Rdata, u32)> = rows.map(|row| (row.rdata, row.ttl)).collect();
+    let address = |last| Rdata::A([192, 0, 2, last].into());
+    assert_eq!(rows, [(address(1), 5), (address(2), 60)]);
+}
+
+#[test]
 fn an_alias_beside_an_address_is_hidden_until_the_address_goes() {
     let (table, mut builder) = table();
     builder.apply(container("one", &[("a.example", "x.example.", 60)]));
