@@ -174,7 +174,7 @@ impl Inventory {
     }
 
     /// Takes a list of all containers that run.
-    pub(crate) fn handle_list(&mut self, list: Vec<Observed>, now: Instant) -> Actions {
+    pub(crate) fn handle_list(&mut self, list: &[Observed], now: Instant) -> Actions {
         let mut actions = Actions::default();
         let touched = self.touched.take().unwrap_or_default();
         if touched.len() >= MAX_CONTAINERS {
@@ -182,16 +182,16 @@ impl Inventory {
             return actions;
         }
         let mut live = BTreeSet::new();
-        // The list goes as a whole, once what is kept stands elsewhere: in the
-        // holes that it left bit by bit, that would keep its pages in memory.
-        for observed in &list {
-            if !observed.running {
-                continue;
-            }
+        // What is kept, what is said and the list itself come and go one after
+        // the other: what is freed between pieces that stay is memory lost.
+        for observed in list.iter().filter(|observed| observed.running) {
             live.insert(Arc::clone(&observed.id));
             if !touched.contains(&observed.id) {
-                self.on_listed(observed, now, &mut actions);
+                self.on_listed(observed, &mut actions);
             }
+        }
+        for id in live.iter().filter(|id| !touched.contains(*id)) {
+            self.settle(id, now, &mut actions);
         }
         let gone = |(id, container): (&Id, &Container)| {
             let is_gone = container.running && !live.contains(id) && !touched.contains(id);
@@ -350,7 +350,7 @@ impl Inventory {
     }
 
     /// A list shows that a container runs.
-    fn on_listed(&mut self, observed: &Observed, now: Instant, actions: &mut Actions) {
+    fn on_listed(&mut self, observed: &Observed, actions: &mut Actions) {
         let id = &observed.id;
         let has_names = labels::has_names(&observed.labels, self.config.wanted());
         if !self.containers.contains_key(id) && !has_names {
@@ -369,7 +369,6 @@ impl Inventory {
         // The list is the truth: the engine's clock may have been set back.
         container.last_event = 0;
         self.learn(id, &observed.labels, actions);
-        self.settle(id, now, actions);
     }
 
     /// The container `id`, made known if need be.

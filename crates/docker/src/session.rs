@@ -231,7 +231,8 @@ impl Watcher {
                 self.config.reconcile
             };
         lists.again = false;
-        let actions = self.inventory.handle_list(list, now());
+        let actions = self.inventory.handle_list(&list, now());
+        drop(list);
         if actions.relist {
             return self.obey(actions, lists, inspections).await;
         }

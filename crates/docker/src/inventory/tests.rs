@@ -275,10 +275,8 @@ fn a_list_does_not_undo_what_events_said_meanwhile() {
     world.event(event("c1", Action::Die));
     world.event(event("c2", Action::Stop));
     world.event(started("c3", "c3.example"));
-    let list = ["c1", "c2"]
-        .map(|id| observed(id, &format!("{id}.example")))
-        .to_vec();
-    let actions = world.inventory.handle_list(list, world.now);
+    let list = ["c1", "c2"].map(|id| observed(id, &format!("{id}.example")));
+    let actions = world.inventory.handle_list(&list, world.now);
     world.apply(&actions);
     assert_eq!(world.served(), ["c3 c3.example."]);
     world.list(&["c2"]);
@@ -292,7 +290,7 @@ fn a_restarting_container_in_a_list_counts_as_stopped() {
     world.inventory.begin_list();
     let mut restarting = observed("c1", "c1.example");
     restarting.running = false;
-    let actions = world.inventory.handle_list(vec![restarting], world.now);
+    let actions = world.inventory.handle_list(&[restarting], world.now);
     world.apply(&actions);
     world.pass(5_000);
     assert!(world.served().is_empty());
@@ -405,11 +403,11 @@ impl World {
 
     fn list(&mut self, ids: &[&str]) -> Actions {
         self.inventory.begin_list();
-        let list = ids
+        let list: Vec<Observed> = ids
             .iter()
             .map(|id| observed(id, &format!("{id}.example")))
             .collect();
-        let actions = self.inventory.handle_list(list, self.now);
+        let actions = self.inventory.handle_list(&list, self.now);
         self.apply(&actions);
         actions
     }
@@ -439,8 +437,8 @@ impl World {
                     self.step(Step::Event(n, action, true));
                 }
                 let observe = |n| observed(&format!("c{n}"), &format!("c{n}.example"));
-                let list = ids.into_iter().map(observe).collect();
-                let actions = self.inventory.handle_list(list, self.now);
+                let list: Vec<Observed> = ids.into_iter().map(observe).collect();
+                let actions = self.inventory.handle_list(&list, self.now);
                 self.apply(&actions);
             }
             Step::Inspect(n, fails) => {
