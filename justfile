@@ -53,6 +53,10 @@ bench-cluster *arguments:
 bench-memory *arguments:
     cargo bench --locked --bench memory -- {{ arguments }}
 
+# What the server takes of the memory with 10, 10,000 and 100,000 names. `--binary PROGRAM` measures another one.
+bench-resident *arguments:
+    cargo bench --locked --bench resident -- {{ arguments }}
+
 # Install peers from Debian, without starting them as services; measure beside them; write docs/peers.md and its plot. A
 # CoreDNS binary takes part if PORTOLAN_BENCH_COREDNS names one. `--binary PATH` measures another binary of ours.
 bench-peers *arguments:
