@@ -18,6 +18,8 @@ mod names;
 mod store;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -58,6 +60,8 @@ pub struct Cache {
     success: Store,
     /// What does not, and what failed.
     denial: Store,
+    /// How often something was to be forgotten.
+    generation: AtomicU64,
     /// Metrics.
     metrics: CacheMetrics,
 }
@@ -121,6 +125,7 @@ impl Cache {
         Arc::new(Self {
             success: Store::new(success, metrics.success.clone()),
             denial: Store::new(denial, metrics.denial.clone()),
+            generation: AtomicU64::new(0),
             config,
             metrics,
         })
@@ -134,6 +139,7 @@ impl Cache {
 
     /// Forgets everything.
     pub fn clear(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
         self.success.clear();
         self.denial.clear();
     }
@@ -141,7 +147,26 @@ impl Cache {
     /// Forgets what is known about some names. Says how many entries that
     /// were.
     pub fn forget(&self, names: &Names) -> usize {
+        self.generation.fetch_add(1, Ordering::SeqCst);
         self.success.forget(names) + self.denial.forget(names)
+    }
+
+    /// Changes before anything is forgotten. What was asked for in one is not
+    /// to be kept in the next.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// Forgets what is known of one question.
+    pub(crate) fn remove(&self, question: &Question) {
+        let keys = [
+            Key::new(question),
+            Key::below(question.qname.as_wire(), question.qclass),
+        ];
+        for key in &keys {
+            self.success.remove(key);
+            self.denial.remove(key);
+        }
     }
 
     /// Entries held, positive and negative.

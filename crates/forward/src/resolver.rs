@@ -334,6 +334,7 @@ impl Inner {
         question: &Arc<Question>,
         joined: watch::Receiver<Joined>,
     ) -> Outcome {
+        let generation = self.cache.as_ref().map(|cache| cache.generation());
         let mut result = tokio::select! {
             biased;
             result = self.ask(question) => result,
@@ -342,6 +343,10 @@ impl Inner {
         let Some(cache) = &self.cache else {
             return result;
         };
+        // What was on its way when names were to be forgotten may be old.
+        if generation != Some(cache.generation()) {
+            return result;
+        }
         match &mut result {
             Ok(answer) => {
                 let kind = cache.keep(question, &mut answer.message, clock(), epoch());
@@ -353,6 +358,10 @@ impl Inner {
                 cache.keep_failure(question, clock());
             }
             Err(_) => {}
+        }
+        // They may have been forgotten just before this was kept.
+        if generation != Some(cache.generation()) {
+            cache.remove(question);
         }
         result
     }

@@ -1,10 +1,12 @@
 //! Cache and upstreams together.
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use portolan_forward::Cache;
 use portolan_forward::CacheConfig;
 use portolan_forward::Names;
 use portolan_forward::Prefetch;
@@ -14,6 +16,7 @@ use portolan_forward::ServeStale;
 use portolan_forward::StaleMode;
 use portolan_proto::Ede;
 use portolan_proto::Flags;
+use portolan_proto::Name;
 use portolan_proto::Rcode;
 use portolan_proto::Rtype;
 use portolan_testkit::upstream::Action;
@@ -460,6 +463,33 @@ async fn a_cut_ends_where_other_upstreams_begin() {
     setup.ask(&question("gone.example")).await.unwrap();
     let answer = setup.ask(&question("a.lan.gone.example")).await.unwrap();
     assert_eq!(answer.head().rcode, Rcode::NOERROR);
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_when_names_are_forgotten_is_not_kept() {
+    let cache: Arc<OnceLock<Arc<Cache>>> = Arc::default();
+    let flushed = Arc::clone(&cache);
+    let upstream = FakeUpstream::start(move |query| {
+        let all = Names {
+            name: Name::root(),
+            qtype: None,
+            below: true,
+        };
+        if let Some(cache) = flushed.get() {
+            cache.forget(&all);
+        }
+        Reply::to(query).a([192, 0, 2, 1], 60).send()
+    })
+    .await
+    .unwrap();
+    let setup = with_cache(&upstream, |_| {}).await;
+    let kept = setup.resolver.cache().unwrap();
+    cache.set(Arc::clone(kept)).unwrap();
+    for count in 1..=2 {
+        setup.ask(&question("a.example")).await.unwrap();
+        assert_eq!(upstream.count(), count);
+        assert!(kept.is_empty());
+    }
 }
 
 #[tokio::test]
