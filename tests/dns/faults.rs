@@ -152,10 +152,10 @@ fn timing_fault_more_than_a_quarter_is_lost() -> anyhow::Result<()> {
         namespace.run(&["iptables-restore"], &format!("*filter\n{rules}COMMIT\n"))?;
         let local = local_names(&server, 13)?;
         let report = Load::start(server.addr(), &plan(13), |_, answer| good(answer))?.wait();
+        told("28 % lost", &report);
         unaffected(local)?;
         Ok(report)
     })?;
-    told("28 % lost", &report);
     report.ensure_flawless(650)?;
     assert!(report.p99 <= Duration::from_millis(350), "{:?}", report.p99);
     Ok(())
