@@ -226,7 +226,7 @@ pub(crate) struct Patience {
     /// up to 1 s. Twice that in the last rounds.
     pub(crate) usual: Duration,
     /// Where that has led to many queries more: as long as an answer takes that
-    /// is not out of the ordinary (RFC 6298 §2.3), 100 ms to 1 s.
+    /// is not out of the ordinary (RFC 6298 §2.3), 75 ms to 1 s.
     pub(crate) longest: Duration,
 }
 
@@ -298,7 +298,7 @@ const MAX_REPEAT: Duration = Duration::from_secs(1);
 const UNKNOWN_REPEAT: Duration = Duration::from_millis(500);
 
 /// Least patience when queries are to be spared.
-const MIN_SPARING: Duration = Duration::from_millis(100);
+const MIN_SPARING: Duration = Duration::from_millis(75);
 
 /// Most of it.
 const MAX_SPARING: Duration = Duration::from_secs(1);
@@ -518,12 +518,12 @@ mod tests {
         for (round_trip, round, is_repeat, usual, longest) in [
             (None, 0, false, 250, 250),
             (None, 0, true, 500, 500),
-            (Some((1, 0)), 0, false, 50, 100),
+            (Some((1, 0)), 0, false, 50, 75),
             (Some((40, 100)), 0, false, 80, 440),
             (Some((30, 50)), 0, false, 60, 230),
             (Some((3000, 0)), 0, false, 250, 1000),
-            (Some((1, 0)), 1, true, 50, 100),
-            (Some((1, 0)), 2, true, 100, 200),
+            (Some((1, 0)), 1, true, 50, 75),
+            (Some((1, 0)), 2, true, 100, 150),
             (Some((300, 0)), 0, true, 600, 600),
             (Some((3000, 0)), 0, true, 1000, 1000),
         ] {
