@@ -48,6 +48,8 @@ pub(crate) struct Race<'a> {
     pub(crate) read_timeout: Duration,
     /// Codes that are kept back while another upstream may do better.
     pub(crate) failover: &'a [Rcode],
+    /// When there is to be an answer.
+    pub(crate) deadline: Instant,
 }
 
 /// An answer and who gave it.
@@ -89,9 +91,9 @@ struct Outcome {
 // === impl Race ===
 
 impl Race<'_> {
-    /// Runs the plan within [`TOTAL_BUDGET`].
+    /// Runs the plan until the deadline.
     pub(crate) async fn run(&self, mut plan: Plan) -> Result<Reply, Failure> {
-        let deadline = Instant::now() + TOTAL_BUDGET;
+        let deadline = self.deadline;
         self.hedging.query();
         let mut outcome = Outcome::default();
         let mut running = Running::new();

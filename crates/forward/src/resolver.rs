@@ -23,6 +23,7 @@ use crate::Forward;
 use crate::Kept;
 use crate::Question;
 use crate::StaleMode;
+use crate::TOTAL_BUDGET;
 use crate::Transport;
 use crate::cache::Entry;
 use crate::cache::Kind;
@@ -386,10 +387,12 @@ impl Inner {
             self.context.families.rejected();
             return Err(Failure::overload(self.context.max_in_flight));
         };
+        // However many stanzas it goes through: clients wait no longer.
+        let deadline = tokio::time::Instant::now() + TOTAL_BUDGET;
         let mut from = 0;
         let mut left: Option<Reply> = None;
         while let Some((position, stanza)) = self.claimant(&question.qname, from) {
-            let exchange = stanza.exchange(question).await?;
+            let exchange = stanza.exchange(question, deadline).await?;
             if !exchange.next {
                 return Ok(answer(question, exchange.reply));
             }

@@ -210,8 +210,12 @@ impl Forward {
             .any(|upstream| upstream.target().addr.ip().to_canonical() == address)
     }
 
-    /// Asks the upstreams.
-    pub(crate) async fn exchange(&self, question: &Arc<Question>) -> Result<Exchange, Failure> {
+    /// Asks the upstreams, until the deadline.
+    pub(crate) async fn exchange(
+        &self,
+        question: &Arc<Question>,
+        deadline: Instant,
+    ) -> Result<Exchange, Failure> {
         let _slot = self.slot()?;
         let upstreams = self.upstreams.load_full();
         let plan = self.plan(&upstreams, question)?;
@@ -222,6 +226,7 @@ impl Forward {
             context: &self.context,
             read_timeout: self.config.read_timeout,
             failover: &self.config.failover,
+            deadline,
         };
         let reply = race.run(plan).await?;
         let next = self.leaves(&reply.message);

@@ -10,6 +10,7 @@ use portolan_forward::Config;
 use portolan_forward::Forward;
 use portolan_forward::MAX_UPSTREAMS;
 use portolan_forward::Policy;
+use portolan_forward::TOTAL_BUDGET;
 use portolan_forward::Transport;
 use portolan_forward::UpstreamConfig;
 use portolan_proto::Ede;
@@ -604,6 +605,27 @@ async fn clients_are_those_of_private_networks_unless_told_otherwise() {
     .await;
     assert!(setup.resolver.allows(&qname, "192.0.2.1".parse().unwrap()));
     assert!(!setup.resolver.allows(&qname, "127.0.0.1".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn stanzas_share_the_time_that_a_client_waits() {
+    let slow = Duration::from_millis(1500);
+    let first = FakeUpstream::start(move |query| {
+        let denied = Reply::to(query).rcode(Rcode::NXDOMAIN).soa(60, 60).send();
+        Action::After(slow, Box::new(denied))
+    })
+    .await
+    .unwrap();
+    let silent = FakeUpstream::start(|_| Action::Drop).await.unwrap();
+    let next = |config: &mut Config| config.next = vec![Rcode::NXDOMAIN];
+    let setup = Setup::with(None, &[config(&[&first], next), config(&[&silent], |_| {})]).await;
+    let begun = Instant::now();
+    let failure = setup.ask(&question("a.example")).await.unwrap_err();
+    let elapsed = begun.elapsed();
+    assert_eq!(failure.rcode, Rcode::SERVFAIL);
+    assert!(silent.count() > 0);
+    let longest = TOTAL_BUDGET + slow / 2;
+    assert!(elapsed >= slow && elapsed < longest, "{elapsed:?}");
 }
 
 #[tokio::test]
