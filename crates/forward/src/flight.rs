@@ -14,13 +14,16 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::future::Shared;
 use futures_util::future::WeakShared;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::Answer;
 use crate::Failure;
@@ -33,7 +36,13 @@ pub(crate) type Outcome = Result<Answer, Failure>;
 
 /// How long after its beginning a question is looked into: the least that one
 /// of those who asked the same too calls for.
-pub(crate) type Joined = Option<Duration>;
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// In microseconds; [`u64::MAX`] while nobody has.
+    least: AtomicU64,
+    /// Rung when that is less than before.
+    told: Notify,
+}
 
 /// The asking of one question.
 type Asking = BoxFuture<'static, Outcome>;
@@ -60,9 +69,8 @@ struct UnderWay {
     number: u64,
     /// The asking.
     asking: WeakShared<Asking>,
-    /// Takes how long after its beginning a question is looked into that
-    /// somebody else has asked too.
-    joined: watch::Sender<Joined>,
+    /// What those who asked it too call for.
+    joined: Arc<Joined>,
 }
 
 /// Takes a question off the table when its asking ends, or is given up.
@@ -85,7 +93,7 @@ impl Flights {
         self: &Arc<Self>,
         question: &Question,
         suspicion: impl FnOnce() -> Duration,
-        ask: impl FnOnce(watch::Receiver<Joined>) -> A,
+        ask: impl FnOnce(Arc<Joined>) -> A,
     ) -> Outcome
     where
         A: Future<Output = Outcome> + Send + 'static,
@@ -96,14 +104,7 @@ impl Flights {
             let under_way = table.under_way.get(&key);
             match under_way.and_then(|it| it.asking.upgrade().zip(Some(&it.joined))) {
                 Some((asking, joined)) => {
-                    let suspicion = suspicion();
-                    joined.send_if_modified(|least| {
-                        let is_less = least.is_none_or(|least| suspicion < least);
-                        if is_less {
-                            *least = Some(suspicion);
-                        }
-                        is_less
-                    });
+                    joined.call_for(suspicion());
                     asking
                 }
                 None => table.begin(self, key, ask),
@@ -134,7 +135,7 @@ impl Table {
         &mut self,
         flights: &Arc<Flights>,
         key: Box<[u8]>,
-        ask: impl FnOnce(watch::Receiver<Joined>) -> A,
+        ask: impl FnOnce(Arc<Joined>) -> A,
     ) -> Shared<Asking>
     where
         A: Future<Output = Outcome> + Send + 'static,
@@ -146,9 +147,10 @@ impl Table {
             key: key.clone(),
             number,
         };
-        let (joined, told) = watch::channel(None);
+        let joined = Arc::new(Joined::default());
         // Not in a block that awaits it: that would have room for it twice.
-        let asking = ask(told).inspect(move |_| drop(landing)).boxed().shared();
+        let asking = ask(Arc::clone(&joined)).inspect(move |_| drop(landing));
+        let asking = asking.boxed().shared();
         if let Some(weak) = asking.downgrade() {
             let under_way = UnderWay {
                 number,
@@ -158,6 +160,50 @@ impl Table {
             self.under_way.insert(key, under_way);
         }
         asking
+    }
+}
+
+// === impl Joined ===
+
+impl Joined {
+    /// Ends when a question that is asked from now on has been asked for as
+    /// long as one of those who asked it too calls for.
+    pub(crate) async fn is_suspicious(&self) {
+        let begun = Instant::now();
+        loop {
+            let told = self.told.notified();
+            match self.least() {
+                None => told.await,
+                Some(due) => {
+                    if tokio::time::timeout_at(begun + due, told).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls for a look so long after the beginning.
+    fn call_for(&self, suspicion: Duration) {
+        let micros = u64::try_from(suspicion.as_micros()).unwrap_or(u64::MAX - 1);
+        if self.least.fetch_min(micros, Ordering::Relaxed) > micros {
+            self.told.notify_one();
+        }
+    }
+
+    /// The least that was called for.
+    fn least(&self) -> Option<Duration> {
+        let micros = self.least.load(Ordering::Relaxed);
+        (micros != u64::MAX).then_some(Duration::from_micros(micros))
+    }
+}
+
+impl Default for Joined {
+    fn default() -> Self {
+        Self {
+            least: AtomicU64::new(u64::MAX),
+            told: Notify::new(),
+        }
     }
 }
 
@@ -215,12 +261,12 @@ mod tests {
         let mut first = Box::pin(first);
         assert!((&mut first).now_or_never().is_none());
         let told = told.try_recv().unwrap();
-        assert_eq!(*told.borrow(), None);
+        assert_eq!(told.least(), None);
         for (seconds, least) in [(3, 3), (1, 1), (2, 1)] {
             let suspicion = || Duration::from_secs(seconds);
             let joined = flights.join(&question, suspicion, |_| std::future::pending());
             assert!(joined.now_or_never().is_none());
-            assert_eq!(*told.borrow(), Some(Duration::from_secs(least)));
+            assert_eq!(told.least(), Some(Duration::from_secs(least)));
         }
         done.send(failure("heard")).unwrap();
         first.await.unwrap_err();

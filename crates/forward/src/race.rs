@@ -5,12 +5,13 @@
 //! upstream costs a query of its own, not the query. What the others say is
 //! waited for in the background, to learn how long they take.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use portolan_proto::Message;
 use portolan_proto::Rcode;
 use tokio::time::Instant;
@@ -61,9 +62,12 @@ pub(crate) struct Reply {
     pub(crate) upstream: Arc<str>,
 }
 
-/// The attempts of a query that are under way: the number, the upstream, and
-/// what comes of it.
-type Running = FuturesUnordered<BoxFuture<'static, (u32, usize, Result<Message, ExchangeError>)>>;
+/// The attempts of a query that are under way: one as a rule, and never many.
+#[derive(Default)]
+struct Running(Vec<BoxFuture<'static, Ended>>);
+
+/// An attempt that has ended: its number, the upstream, and what came of it.
+type Ended = (u32, usize, Result<Message, ExchangeError>);
 
 /// The attempt that was begun last, until it is overtaken.
 struct Newest<'a> {
@@ -96,7 +100,7 @@ impl Race<'_> {
         let deadline = self.deadline;
         self.hedging.query();
         let mut outcome = Outcome::default();
-        let mut running = Running::new();
+        let mut running = Running::default();
         let mut hedges = 0;
         let asked_once = u32::try_from(self.upstreams.len()).unwrap_or(u32::MAX);
         let mut newest: Option<Newest<'_>> = None;
@@ -126,12 +130,12 @@ impl Race<'_> {
                 });
                 let until = (now + self.read_timeout).min(deadline);
                 let (asked, question) = (Arc::clone(upstream), Arc::clone(self.question));
-                running.push(Box::pin(async move {
+                running.0.push(Box::pin(async move {
                     let result = asked.ask(&question, transport, begun > 1, until).await;
                     (begun, attempt.upstream, result)
                 }));
             }
-            if running.is_empty() {
+            if running.0.is_empty() {
                 self.hedging.give_back(hedges);
                 return outcome.end();
             }
@@ -199,7 +203,7 @@ impl Race<'_> {
     /// Leaves attempts to the background. Those that get no answer, or one that
     /// would have been kept back, have justified a second query each.
     fn leave(&self, mut running: Running, hedges: usize) {
-        if running.is_empty() {
+        if running.0.is_empty() {
             // All that was asked has answered.
             return;
         }
@@ -211,7 +215,7 @@ impl Race<'_> {
         self.context.spawn(async move {
             let _place = place;
             let until = Instant::now() + GRACE;
-            let mut lost = running.len();
+            let mut lost = running.0.len();
             let is_of_use = |result: Result<Message, _>| {
                 result.is_ok_and(|message| !failover.contains(&message.rcode()))
             };
@@ -237,6 +241,30 @@ impl Race<'_> {
             message,
             upstream: upstream.map_or_else(Default::default, |u| Arc::clone(u.label())),
         }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// The next attempt that ends; `None` if there is none. Cancel safe.
+    async fn next(&mut self) -> Option<Ended> {
+        poll_fn(|cx| {
+            let mut attempts = self.0.iter_mut().enumerate();
+            let found = attempts.find_map(|(index, attempt)| match attempt.poll_unpin(cx) {
+                Poll::Ready(ended) => Some((index, ended)),
+                Poll::Pending => None,
+            });
+            match found {
+                Some((index, ended)) => {
+                    drop(self.0.swap_remove(index));
+                    Poll::Ready(Some(ended))
+                }
+                None if self.0.is_empty() => Poll::Ready(None),
+                None => Poll::Pending,
+            }
+        })
+        .await
     }
 }
 

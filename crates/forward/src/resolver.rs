@@ -12,7 +12,6 @@ use portolan_proto::Name;
 use portolan_proto::Qname;
 use portolan_proto::Rcode;
 use portolan_proto::Rtype;
-use tokio::sync::watch;
 
 use crate::Answer;
 use crate::Asker;
@@ -330,16 +329,12 @@ impl Inner {
 
     /// Asks upstreams and keeps what comes of it. `joined` tells when the
     /// same is asked again meanwhile.
-    async fn ask_and_keep(
-        &self,
-        question: &Arc<Question>,
-        joined: watch::Receiver<Joined>,
-    ) -> Outcome {
+    async fn ask_and_keep(&self, question: &Arc<Question>, joined: Arc<Joined>) -> Outcome {
         let generation = self.cache.as_ref().map(|cache| cache.generation());
         let mut result = tokio::select! {
             biased;
             result = self.ask(question) => result,
-            () = self.goes_round(question, joined) => Err(Failure::looped()),
+            () = self.goes_round(question, &joined) => Err(Failure::looped()),
         };
         let Some(cache) = &self.cache else {
             return result;
@@ -369,8 +364,9 @@ impl Inner {
 
     /// Ends when a question that takes long and was asked again has proved to
     /// go round, and only then.
-    async fn goes_round(&self, question: &Question, joined: watch::Receiver<Joined>) {
-        is_suspicious(joined).await;
+    async fn goes_round(&self, question: &Question, joined: &Joined) {
+        joined.is_suspicious().await;
+        // Boxed: it is large, and few questions come so far.
         if let Ok(_look) = self.context.looks.try_acquire()
             && let Some((_, stanza)) = self.claimant(&question.qname, 0)
             && Box::pin(stanza.goes_round(question, &self.loops)).await
@@ -410,25 +406,6 @@ impl Inner {
 impl Drop for Refreshing {
     fn drop(&mut self) {
         self.entry.end_refresh(self.success, clock(), self.recheck);
-    }
-}
-
-/// Ends when a question has been asked for as long as one of those who ask it
-/// too calls for.
-async fn is_suspicious(mut joined: watch::Receiver<Joined>) {
-    let begun = tokio::time::Instant::now();
-    loop {
-        let due = *joined.borrow_and_update();
-        let waited = async {
-            match due {
-                Some(due) => tokio::time::sleep_until(begun + due).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = waited => return,
-            Ok(()) = joined.changed() => {}
-        }
     }
 }
 

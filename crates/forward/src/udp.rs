@@ -86,7 +86,7 @@ pub(crate) async fn exchange(
         }
         (edns && question.is_header_error(datagram, id)).then_some(Err(Cause::NoEdns))
     };
-    let received = receive(pool, &socket, deadline, read).await;
+    let received = socket.receive(deadline, read).await;
     let (local, reused) = (socket.local, socket.is_reused());
     let cause = match received {
         Ok(Ok(message)) if edns && lacks_edns(&message) => Cause::NoEdns,
@@ -95,18 +95,12 @@ pub(crate) async fn exchange(
             return Ok(Exchanged { message, reused });
         }
         Ok(Err(cause)) => cause,
-        Err(error) => {
+        Err(cause) => {
             pool.fail(socket);
-            return Err(error);
+            cause
         }
     };
-    Err(ExchangeError {
-        step: Step::Read,
-        network: "udp",
-        local: Some(local),
-        peer: pool.peer(),
-        cause,
-    })
+    Err(failed(pool, Step::Read, Some(local), cause))
 }
 
 /// Whether a response says that the upstream cannot read an OPT
@@ -129,40 +123,29 @@ pub(crate) async fn probe(
         send(pool, &query)?
     };
     let read = |datagram: &[u8]| response_rcode(datagram, id);
-    receive(pool, &socket, deadline, read).await
+    let received = socket.receive(deadline, read).await;
+    received.map_err(|cause| failed(pool, Step::Read, Some(socket.local), cause))
 }
 
 /// Sends a query from a new socket.
 fn send(pool: &Pool, query: &[u8]) -> Result<Socket, ExchangeError> {
-    let fail = |step, local, error: std::io::Error| ExchangeError {
+    let opened = pool.open();
+    let mut socket = opened.map_err(|error| failed(pool, Step::Dial, None, error.into()))?;
+    match socket.send(query) {
+        Ok(()) => Ok(socket),
+        Err(error) => Err(failed(pool, Step::Write, Some(socket.local), error.into())),
+    }
+}
+
+/// An exchange that failed.
+fn failed(pool: &Pool, step: Step, local: Option<SocketAddr>, cause: Cause) -> ExchangeError {
+    ExchangeError {
         step,
         network: "udp",
         local,
         peer: pool.peer(),
-        cause: error.into(),
-    };
-    let mut socket = pool.open().map_err(|error| fail(Step::Dial, None, error))?;
-    match socket.send(query) {
-        Ok(()) => Ok(socket),
-        Err(error) => Err(fail(Step::Write, Some(socket.local), error)),
-    }
-}
-
-/// Hands each datagram to `read` until it makes something of one.
-async fn receive<T>(
-    pool: &Pool,
-    socket: &Socket,
-    deadline: Instant,
-    read: impl FnMut(&[u8]) -> Option<T>,
-) -> Result<T, ExchangeError> {
-    let received = socket.receive(deadline, read).await;
-    received.map_err(|cause| ExchangeError {
-        step: Step::Read,
-        network: "udp",
-        local: Some(socket.local),
-        peer: pool.peer(),
         cause,
-    })
+    }
 }
 
 /// Octets that most queries fit.

@@ -350,8 +350,8 @@ impl Upstream {
     ) -> Result<Message, ExchangeError> {
         let now = Instant::now().into_std();
         let exact = self.settings.case_randomization && !self.lacks_spelling.is_known(now);
-        let respelled = exact.then(|| question.in_random_case());
-        let question = respelled.as_ref().unwrap_or(question);
+        let respelled = exact.then(|| Box::new(question.in_random_case()));
+        let question = respelled.as_deref().unwrap_or(question);
         let offers_edns = !self.lacks_edns.is_known(now);
         let mut edns = offers_edns;
         let exchanged = loop {
