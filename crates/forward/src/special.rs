@@ -11,6 +11,7 @@
 //! What local sources know has been answered before.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
@@ -52,6 +53,10 @@ pub(crate) struct Zone<'q> {
 /// The zone that a name is in, if that is a special one.
 pub(crate) fn zone(qname: &Qname) -> Option<Zone<'_>> {
     let mut rest = qname.as_wire();
+    // Nearly all names are seen by their last label to be in none.
+    if !TOP.contains(last_label(rest)) {
+        return None;
+    }
     while let Some((&length, tail)) = rest.split_first() {
         if length == 0 {
             break;
@@ -62,6 +67,18 @@ pub(crate) fn zone(qname: &Qname) -> Option<Zone<'_>> {
         rest = tail.get(usize::from(length)..).unwrap_or_default();
     }
     None
+}
+
+/// The last label of a name in wire form, with its length and the root label.
+fn last_label(name: &[u8]) -> &[u8] {
+    let (mut last, mut rest) = (name, name);
+    while let Some((&length, tail)) = rest.split_first()
+        && length > 0
+    {
+        last = rest;
+        rest = tail.get(usize::from(length)..).unwrap_or_default();
+    }
+    last
 }
 
 /// Whether an upstream at this address may know the names of private
@@ -206,6 +223,10 @@ static ZONES: LazyLock<BTreeMap<Box<[u8]>, Kind>> = LazyLock::new(|| {
         })
         .collect()
 });
+
+/// The last labels of the special zones.
+static TOP: LazyLock<BTreeSet<&'static [u8]>> =
+    LazyLock::new(|| ZONES.keys().map(|apex| last_label(apex)).collect());
 
 /// The reverse name of `::1`.
 const LOOPBACK_6: &str = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa";

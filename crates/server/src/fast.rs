@@ -151,7 +151,7 @@ impl<'a> Batch<'a> {
         let found = local::look_up(
             &block.local,
             self.snapshot,
-            read.holdings,
+            || read.holdings,
             qname,
             query.qtype,
         );

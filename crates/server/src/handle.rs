@@ -233,8 +233,8 @@ impl Stages<'_> {
         out: &mut Vec<u8>,
     ) -> Option<Result<Outcome, Box<Pending>>> {
         let Query { qname, qtype, .. } = self.query;
-        let holdings = snapshot.find(qname.as_wire());
-        let found = local::look_up(&self.block.local, snapshot, holdings, qname, *qtype);
+        let find = || snapshot.find(qname.as_wire());
+        let found = local::look_up(&self.block.local, snapshot, find, qname, *qtype);
         if let Some(lookups) = &self.block.hooks.lookups {
             lookups.looked_up(*qtype, found.plugin());
         }

@@ -148,18 +148,21 @@ impl LocalLayer {
     }
 }
 
-/// Asks the layers; `holdings` is what `qname` holds. The first that knows the name answers for it; an unknown
-/// name is decided after all of them, by the first that does not let it pass.
+/// Asks the layers; `find` tells what `qname` holds, once, if there is one to
+/// be asked. The first that knows the name answers for it; an unknown name is
+/// decided after all of them, by the first that does not let it pass.
 pub(crate) fn look_up<'a>(
     layers: &'a [LocalLayer],
     snapshot: &'a Snapshot,
-    holdings: Holdings<'a>,
+    find: impl Fn() -> Holdings<'a>,
     qname: &Qname,
     qtype: Rtype,
 ) -> Local<'a> {
+    let mut holdings = None;
     let mut decider: Option<&LocalLayer> = None;
     let mut exists = false;
     for layer in layers.iter().filter(|layer| layer.serves(qname)) {
+        let holdings = *holdings.get_or_insert_with(&find);
         match snapshot.lookup_in(holdings, layer.layer, qname.as_wire(), qtype) {
             Lookup::Answer(set) => {
                 return Local::Known {

@@ -14,8 +14,8 @@ use crate::testing::table;
 fn found(layers: &[LocalLayer], rows: &[(u16, &str, Rdata)], qname: &str, qtype: Rtype) -> String {
     let snapshot = table(rows).load_full();
     let qname = Qname::from(&name(qname));
-    let holdings = snapshot.find(qname.as_wire());
-    match look_up(layers, &snapshot, holdings, &qname, qtype) {
+    let find = || snapshot.find(qname.as_wire());
+    match look_up(layers, &snapshot, find, &qname, qtype) {
         Local::Known { layer, chain, end } => {
             let end = match end {
                 End::Answer(set) => format!("{} {}", set.len(), set.rtype()),
@@ -282,8 +282,8 @@ fn a_layer_that_the_table_does_not_have_knows_nothing() {
         ..layer(0)
     }];
     let qname = Qname::from(&name("x.test"));
-    let holdings = snapshot.find(qname.as_wire());
-    let found = look_up(&layers, &snapshot, holdings, &qname, Rtype::A);
+    let find = || snapshot.find(qname.as_wire());
+    let found = look_up(&layers, &snapshot, find, &qname, Rtype::A);
     assert!(
         matches!(found, Local::Unknown { exists: false, .. }),
         "{found:?}"

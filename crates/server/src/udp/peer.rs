@@ -84,9 +84,11 @@ impl Local {
         }
     }
 
-    /// What tells an IPv4 socket to send from here.
+    /// What tells a socket to send from here by IPv4. An IPv6 socket may be
+    /// told either way for an IPv4 client; this is the shorter one, and with it
+    /// the kernel needs no room beside its stack.
     pub(super) fn v4(self) -> Option<libc::in_pktinfo> {
-        let IpAddr::V4(ip) = self.ip else {
+        let IpAddr::V4(ip) = self.ip.to_canonical() else {
             return None;
         };
         Some(libc::in_pktinfo {
@@ -98,7 +100,7 @@ impl Local {
         })
     }
 
-    /// What tells an IPv6 socket to send from here.
+    /// What tells a socket to send from here by IPv6.
     pub(super) fn v6(self) -> Option<libc::in6_pktinfo> {
         let IpAddr::V6(ip) = self.ip else {
             return None;
