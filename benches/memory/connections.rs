@@ -21,7 +21,7 @@ use crate::tally::Tally;
 const PER_CLIENT: usize = 200;
 
 /// Questions that one asks who does not read the answers.
-const UNREAD: u32 = 8;
+pub(crate) const UNREAD: u32 = 8;
 
 /// Octets that the system keeps for one who does not read.
 const SMALL_BUFFER: usize = 4096;

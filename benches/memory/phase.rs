@@ -154,6 +154,11 @@ fn deaf(site: &Site, reading: usize, deaf: usize, first: u32) -> anyhow::Result<
     let server = site.addr;
     let mut reading = connections::open(server, Base::Reading, reading)?;
     let deaf = connections::open(server, Base::Deaf, deaf)?;
+    // From here on the cache has what is not read: it takes no places from
+    // those who wait for upstreams.
+    for number in first..first + connections::UNREAD {
+        connections::ask_large(&mut reading[..1], number, 0)?;
+    }
     thread::scope(|scope| {
         let ignoring = scope.spawn(|| connections::ask_and_ignore(deaf, first));
         let mut tally = connections::ask_large(&mut reading, first + 100, 1)?;
