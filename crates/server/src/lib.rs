@@ -15,7 +15,6 @@
 #![forbid(unsafe_code)]
 
 mod block;
-mod clients;
 mod event;
 mod fast;
 mod handle;
@@ -26,6 +25,7 @@ mod loadbalance;
 mod local;
 mod metrics;
 mod pending;
+mod places;
 mod relay;
 mod responder;
 mod rotation;

@@ -5,12 +5,18 @@ use std::time::Duration;
 /// Bounds on clients, and how long they may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Queries that wait for an upstream, over all listeners. One more is
-    /// answered SERVFAIL. Default 1,024, less where little memory is to be had.
+    /// Queries that wait for an upstream, over all listeners. One more takes the
+    /// place of the one that has waited longest, if that is longer than
+    /// `pending_grace`; else it is answered SERVFAIL. Default 1,024, less where
+    /// little memory is to be had.
     pub pending: usize,
     /// Of these, queries of one client. Default half of them: to many a server
     /// all clients are one, a router in front or the gateway of a bridge.
     pub pending_per_client: usize,
+    /// How long a query keeps its place when another one wants it. Default
+    /// 500 ms: nearly all answers are there by then, also where the first
+    /// upstream says nothing.
+    pub pending_grace: Duration,
     /// Open TCP connections, over all listeners. One more closes the one that
     /// has been idle longest. Default 1,024, less where few file descriptors
     /// are to be had.
@@ -50,6 +56,7 @@ impl Default for Limits {
         Self {
             pending: PENDING,
             pending_per_client: PENDING / 2,
+            pending_grace: Duration::from_millis(500),
             connections: 1024,
             connections_per_client: 256,
             pipelined: 128,

@@ -103,8 +103,13 @@ impl Pending {
 
     /// How many of the places for queries that wait it takes: one, and one more
     /// for each 4 KiB of its message.
-    pub(crate) fn places(&self) -> u32 {
+    pub(crate) fn places(&self) -> usize {
         places(self.message.len())
+    }
+
+    /// When it was read.
+    pub(crate) fn received_at(&self) -> Instant {
+        self.received_at
     }
 
     /// Who asks.
@@ -120,8 +125,8 @@ impl Pending {
         }
     }
 
-    /// Refuses to wait: too many queries do.
-    pub(crate) fn reject(self, reason: &str, out: &mut Vec<u8>) {
+    /// Refuses to wait, or to wait longer: too many queries do.
+    pub(crate) fn reject(&self, reason: &str, out: &mut Vec<u8>) {
         let Ok(query) = Query::read(&self.message) else {
             return;
         };
@@ -209,8 +214,8 @@ impl Pending {
 }
 
 /// Places of a query with a message of so many octets.
-fn places(octets: usize) -> u32 {
-    u32::try_from(octets / OCTETS_PER_PLACE).map_or(u32::MAX, |more| more.saturating_add(1))
+fn places(octets: usize) -> usize {
+    octets / OCTETS_PER_PLACE + 1
 }
 
 /// Octets that most responses fit.

@@ -16,7 +16,6 @@ use arc_swap::ArcSwap;
 use portolan_table::Table;
 use tokio::runtime::EnterGuard;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,10 +25,11 @@ use crate::Limits;
 use crate::ListenAddr;
 use crate::Routing;
 use crate::SocketOptions;
-use crate::clients::Clients;
 use crate::handle::Shared;
 use crate::listen::Sockets;
 use crate::pending::Pending;
+use crate::places::Full;
+use crate::places::Places;
 use crate::rotation::Rotation;
 use crate::tcp;
 use crate::tcp::Connections;
@@ -87,10 +87,8 @@ pub(crate) struct Queries {
     runtime: Handle,
     /// Their tasks.
     tasks: TaskTracker,
-    /// One permit for each that may wait.
-    permits: Arc<Semaphore>,
-    /// How many of one client may.
-    clients: Arc<Clients>,
+    /// How many may wait.
+    places: Arc<Places>,
 }
 
 // === impl Server ===
@@ -114,8 +112,7 @@ impl Server {
             queries: Arc::new(Queries {
                 runtime,
                 tasks: TaskTracker::new(),
-                permits: Arc::new(Semaphore::new(limits.pending)),
-                clients: Arc::new(Clients::new(limits.pending_per_client)),
+                places: Arc::new(Places::new(&limits)),
             }),
             limits,
             workers: workers.max(1),
@@ -315,30 +312,20 @@ impl Queries {
         &self.tasks
     }
 
-    /// Lets a query wait, and hands its response to `respond`: at once, and
-    /// SERVFAIL, if too many wait already.
+    /// Lets a query wait, and hands its response to `respond`: SERVFAIL if too
+    /// many wait, at once, or as soon as another one wants its place.
     pub(crate) fn spawn(
         &self,
         shared: &Arc<Shared>,
         pending: Box<Pending>,
         respond: impl FnOnce(&[u8]) + Send + 'static,
     ) {
-        let place = self
-            .clients
-            .enter(pending.client())
-            .ok_or("too many queries of one client wait for upstreams");
-        let places = place.and_then(|place| {
-            let permits = Arc::clone(&self.permits);
-            let permit = permits.try_acquire_many_owned(pending.places());
-            let permit = permit.map_err(|_| "too many queries wait for upstreams");
-            Ok((place, permit?))
-        });
-        let places = match places {
-            Ok(places) => places,
-            Err(reason) => {
-                shared.families.pending_rejected.inc();
+        let (client, size, now) = (pending.client(), pending.places(), pending.received_at());
+        let mut place = match self.places.enter(client, size, now) {
+            Ok(place) => place,
+            Err(full) => {
                 let mut out = Vec::new();
-                pending.reject(reason, &mut out);
+                reject(shared, &pending, full, &mut out);
                 respond(&out);
                 return;
             }
@@ -347,9 +334,16 @@ impl Queries {
         let task = async move {
             let waiting = Waiting::new(&shared);
             let mut out = Vec::new();
-            pending.finish(&shared, &mut out).await;
+            let is_displaced = tokio::select! {
+                biased;
+                () = pending.finish(&shared, &mut out) => false,
+                () = place.is_wanted() => true,
+            };
+            if is_displaced {
+                reject(&shared, &pending, Full::Everybody, &mut out);
+            }
             drop(waiting);
-            drop(places);
+            drop(place);
             // All that are ready answer one after the other: whom they wake
             // then finds more to do than for one.
             tokio::task::yield_now().await;
@@ -359,6 +353,12 @@ impl Queries {
         };
         self.tasks.spawn_on(task, &self.runtime);
     }
+}
+
+/// Refuses to let a query wait, or to let it wait longer.
+fn reject(shared: &Shared, pending: &Pending, full: Full, out: &mut Vec<u8>) {
+    shared.families.pending_rejected.inc();
+    pending.reject(full.as_str(), out);
 }
 
 // === Waiting ===

@@ -209,6 +209,7 @@ fn a_connection_that_makes_room_does_not_wait_for_its_client() {
 fn a_client_with_too_many_queries_that_wait_is_told_at_once() {
     let limits = Limits {
         pending_per_client: 1,
+        pending_grace: Duration::from_mins(1),
         ..Limits::default()
     };
     let (server, runtime) = server_of(table(&[]), limits);
@@ -244,6 +245,44 @@ fn a_client_with_too_many_queries_that_wait_is_told_at_once() {
     let families = &server.shared.families;
     wait_for(|| (families.pending.get() == 2).then_some(())).expect("it waits");
     assert_eq!(families.pending_rejected.get(), 3);
+}
+
+#[test]
+fn a_query_that_has_waited_long_leaves_its_place_to_another() {
+    let limits = Limits {
+        pending: 1,
+        pending_grace: Duration::ZERO,
+        ..Limits::default()
+    };
+    let (server, runtime) = server_of(table(&[]), limits);
+    let (block, _upstream) = waiting(&runtime);
+    let port = free_port();
+    let routings = BTreeMap::from([(loopback(port), routing(block))]);
+    server.commit(server.prepare(routings).unwrap());
+
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    let families = &server.shared.families;
+    for id in 1..=3 {
+        let mut query = query("x.test", Rtype::A);
+        query[1] = id;
+        socket.send(&query).unwrap();
+        if id == 1 {
+            wait_for(|| (families.pending.get() == 1).then_some(())).expect("it waits");
+            continue;
+        }
+        // Long before the upstreams' time is up.
+        let mut buffer = [0; 512];
+        let length = socket.recv(&mut buffer).unwrap();
+        let response = Message::parse(buffer[..length].to_vec()).unwrap();
+        let id = u16::from(id);
+        assert_eq!((response.id(), response.rcode()), (id - 1, Rcode::SERVFAIL));
+    }
+    assert_eq!(families.pending_rejected.get(), 2);
+    wait_for(|| (families.pending.get() == 1).then_some(())).expect("the last one waits");
 }
 
 #[test]
