@@ -5,7 +5,6 @@
 //! ([`outbox`]). Nothing is allocated on the way of an ordinary query, and
 //! nothing is waited for.
 
-mod header;
 mod inbox;
 mod outbox;
 mod peer;
@@ -21,6 +20,9 @@ use nix::sys::socket::SockaddrIn;
 use nix::sys::socket::SockaddrIn6;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt;
+use portolan_datagram::Control;
+use portolan_datagram::Local;
+use portolan_datagram::send_one;
 use tokio_util::sync::CancellationToken;
 
 use crate::Routing;
@@ -39,7 +41,6 @@ use crate::server::Queries;
 use inbox::Inbox;
 use inbox::Query;
 use outbox::Outbox;
-use peer::Local;
 use peer::Peer;
 
 /// Reads one socket and answers what it reads.
@@ -188,9 +189,10 @@ impl Worker {
 
 /// Sends one response. Says whether the kernel took it.
 fn send(socket: &UdpSocket, response: &[u8], peer: SocketAddr, local: Option<Local>) -> bool {
+    let control = Control { local, segment: 0 };
     match peer {
-        SocketAddr::V4(v4) => header::send_one(socket, response, SockaddrIn::from(v4), local),
-        SocketAddr::V6(v6) => header::send_one(socket, response, SockaddrIn6::from(v6), local),
+        SocketAddr::V4(v4) => send_one(socket, response, &SockaddrIn::from(v4), control),
+        SocketAddr::V6(v6) => send_one(socket, response, &SockaddrIn6::from(v6), control),
     }
 }
 

@@ -7,20 +7,13 @@
 //! with its segment size beside it, and the room for that has to be offered
 //! anew each time. It costs no more: see `docs/performance.md`.
 
-use std::io::IoSliceMut;
 use std::net::UdpSocket;
-use std::os::fd::AsRawFd as _;
 
-use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::libc;
-use nix::sys::socket::ControlMessageOwned;
-use nix::sys::socket::MsgFlags;
-use nix::sys::socket::recvmsg;
-
+use portolan_datagram::Local;
+use portolan_datagram::receive;
 use portolan_proto::HEADER_LEN;
 
-use super::peer::Local;
 use super::peer::Peer;
 
 /// Queries that have been received together.
@@ -31,8 +24,6 @@ pub(super) struct Inbox<P> {
     used: usize,
     /// Where each of them is.
     queries: Vec<Query<P>>,
-    /// Room for control messages.
-    control: Vec<u8>,
     /// Most octets of one datagram.
     window: usize,
 }
@@ -57,13 +48,10 @@ impl<P: Peer> Inbox<P> {
     /// datagrams of one client as one.
     pub(super) fn new(coalesced: bool) -> Self {
         let window = if coalesced { COALESCED } else { LONGEST };
-        let mut control = cmsg_space!(libc::in6_pktinfo, i32);
-        control.resize(control.capacity(), 0);
         Self {
             octets: vec![0; window + ROOM].into(),
             used: 0,
             queries: Vec::with_capacity(BATCH + MAX_SEGMENTS),
-            control,
             window,
         }
     }
@@ -73,10 +61,10 @@ impl<P: Peer> Inbox<P> {
     pub(super) fn receive(&mut self, socket: &UdpSocket) -> Result<(), Errno> {
         self.queries.clear();
         self.used = 0;
-        self.receive_one(socket, MsgFlags::empty())?;
+        self.receive_one(socket, true)?;
         while self.queries.len() < BATCH && self.used + self.window <= self.octets.len() {
             // What went wrong comes again, or is over.
-            if self.receive_one(socket, MsgFlags::MSG_DONTWAIT).is_err() {
+            if self.receive_one(socket, false).is_err() {
                 break;
             }
         }
@@ -96,25 +84,15 @@ impl<P: Peer> Inbox<P> {
     }
 
     /// Receives one datagram, or several that the kernel has put together.
-    fn receive_one(&mut self, socket: &UdpSocket, flags: MsgFlags) -> Result<(), Errno> {
+    fn receive_one(&mut self, socket: &UdpSocket, wait: bool) -> Result<(), Errno> {
         let start = self.used;
         let room = self.octets.get_mut(start..start + self.window);
-        let mut parts = [IoSliceMut::new(room.unwrap_or_default())];
-        let control = Some(&mut self.control[..]);
-        let message = recvmsg::<P>(socket.as_raw_fd(), &mut parts, control, flags)?;
-        let mut segment = message.bytes;
-        let mut local = None;
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::UdpGroSegments(size) = control {
-                segment = usize::try_from(size).unwrap_or_default();
-            } else {
-                local = local.or_else(|| Local::of(&control));
-            }
-        }
-        let is_cut = message.flags.contains(MsgFlags::MSG_TRUNC);
-        let (length, peer) = (message.bytes, message.address.ok_or(Errno::EINVAL)?);
+        let received = receive::<P>(socket, room.unwrap_or_default(), wait)?;
+        let length = received.length;
+        let segment = received.segment.unwrap_or(length);
         self.used = start + length;
-        self.note(start, length, segment, is_cut, peer, local);
+        let (peer, local) = (received.peer, received.local);
+        self.note(start, length, segment, received.is_cut, peer, local);
         Ok(())
     }
 

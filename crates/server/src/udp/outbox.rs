@@ -6,17 +6,14 @@
 //! All messages that differ in no more than client and text go by one
 //! `sendmmsg`. What a kernel or a driver refuses is sent one by one.
 
-use std::io::IoSlice;
 use std::net::UdpSocket;
 use std::ops::Range;
-use std::os::fd::AsRawFd as _;
 
 use nix::errno::Errno;
-use nix::sys::socket::MsgFlags;
+use portolan_datagram::Control;
+use portolan_datagram::Local;
+use portolan_datagram::Sender;
 
-use super::header::Control;
-use super::header::Headers;
-use super::peer::Local;
 use super::peer::Peer;
 
 /// Responses that are sent together.
@@ -27,8 +24,8 @@ pub(super) struct Outbox<P> {
     responses: Vec<Response<P>>,
     /// The messages that are sent together.
     messages: Vec<Response<P>>,
-    /// What the kernel is told of each.
-    headers: Headers<P>,
+    /// Sends them.
+    sender: Sender<P>,
     /// Most responses in one message that the kernel cuts up; 1 where it is
     /// not to be asked.
     segments: usize,
@@ -58,7 +55,7 @@ impl<P: Peer> Outbox<P> {
             octets: Vec::with_capacity(ROOM),
             responses: Vec::with_capacity(FULL),
             messages: Vec::with_capacity(FULL),
-            headers: Headers::new(),
+            sender: Sender::new(),
             segments: if segments { MAX_SEGMENTS } else { 1 },
             lost: 0,
         }
@@ -133,7 +130,7 @@ impl<P: Peer> Outbox<P> {
                 local: message.local,
                 segment: message.segment,
             };
-            match submit(socket, &mut self.headers, &self.octets, rest, control) {
+            match submit(socket, &mut self.sender, &self.octets, rest, control) {
                 Ok(sent) => at += sent.max(1),
                 Err(error) => {
                     if message.segment == 0 {
@@ -164,7 +161,7 @@ impl<P: Peer> Outbox<P> {
                 ..*run
             };
             let one = std::slice::from_ref(&one);
-            match submit(socket, &mut self.headers, &self.octets, one, control) {
+            match submit(socket, &mut self.sender, &self.octets, one, control) {
                 // It was the run that was refused, not the client: a driver
                 // without checksums, a path through IPsec.
                 Ok(_) if matches!(error, Errno::EIO | Errno::EINVAL) => self.segments = 1,
@@ -179,42 +176,16 @@ impl<P: Peer> Outbox<P> {
 /// Hands messages to the kernel. Gives how many it took.
 fn submit<P: Peer>(
     socket: &UdpSocket,
-    headers: &mut Headers<P>,
+    sender: &mut Sender<P>,
     octets: &[u8],
     messages: &[Response<P>],
     control: Control,
 ) -> Result<usize, Errno> {
-    // A worker that has time to spare has one response in hand.
-    if messages.len() <= FEW {
-        submit_up_to::<P, FEW>(socket, headers, octets, messages, control)
-    } else {
-        submit_up_to::<P, FULL>(socket, headers, octets, messages, control)
-    }
-}
-
-/// Hands up to so many messages to the kernel. Gives how many it took.
-fn submit_up_to<P: Peer, const MOST: usize>(
-    socket: &UdpSocket,
-    headers: &mut Headers<P>,
-    octets: &[u8],
-    messages: &[Response<P>],
-    control: Control,
-) -> Result<usize, Errno> {
-    let count = messages.len().min(MOST);
-    let slices: [[IoSlice<'_>; 1]; MOST] = std::array::from_fn(|index| {
-        let range = messages.get(index).map(|message| message.range.clone());
-        let octets = range.and_then(|range| octets.get(range));
-        [IoSlice::new(octets.unwrap_or_default())]
+    let messages = messages.iter().map(|message| {
+        let octets = octets.get(message.range.clone());
+        (octets.unwrap_or_default(), message.peer)
     });
-    let peers: [Option<P>; MOST] =
-        std::array::from_fn(|index| messages.get(index).map(|message| message.peer));
-    headers.send(
-        socket.as_raw_fd(),
-        slices.get(..count).unwrap_or_default(),
-        peers.get(..count).unwrap_or_default(),
-        control,
-        MsgFlags::MSG_DONTWAIT,
-    )
+    sender.send(socket, messages, control)
 }
 
 /// How many of the responses, the first included, can be one message: those
@@ -256,10 +227,7 @@ fn whole<P: Peer>(first: &Response<P>, run: &[Response<P>]) -> Response<P> {
 }
 
 /// Responses that are sent together at most.
-const FULL: usize = 64;
-
-/// As many as a worker has to send that is not pressed.
-const FEW: usize = 4;
+const FULL: usize = portolan_datagram::MOST;
 
 /// Octets of them.
 const ROOM: usize = 128 * 1024;
