@@ -108,19 +108,17 @@ fn part(octets: &[u8]) -> libc::iovec {
 }
 
 /// A header of a datagram.
-pub(crate) fn header(
-    part: &mut libc::iovec,
-    peer: &impl SockaddrLike,
-    control: &[u8],
-) -> libc::msghdr {
+fn header(part: &mut libc::iovec, peer: &impl SockaddrLike, control: &[u8]) -> libc::msghdr {
     let mut header = empty();
     header.msg_name = peer.as_ptr().cast_mut().cast();
     header.msg_namelen = peer.len();
     header.msg_iov = ptr::from_mut(part);
     header.msg_iovlen = 1;
     if !control.is_empty() {
+        header.msg_control = control.as_ptr().cast_mut().cast();
+        // C libraries differ in the type of it.
         let length = u8::try_from(control.len()).unwrap_or_default();
-        set_control(&mut header, control.as_ptr().cast_mut(), length);
+        header.msg_controllen = length.into();
     }
     header
 }
@@ -132,13 +130,6 @@ pub(crate) fn empty() -> libc::msghdr {
     unsafe {
         std::mem::zeroed()
     }
-}
-
-/// Sets how many octets of control messages a header names. C libraries differ
-/// in the type of it.
-pub(crate) fn set_control(header: &mut libc::msghdr, control: *mut u8, length: u8) {
-    header.msg_control = control.cast();
-    header.msg_controllen = length.into();
 }
 
 /// Whoever sends does not wait.

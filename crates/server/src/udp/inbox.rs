@@ -1,31 +1,25 @@
 //! Receiving many datagrams at a time.
 //!
-//! The first is waited for, the others are what has arrived meanwhile. They
-//! are read one after another into one run of octets, so that small queries
-//! share cache lines and a large one finds room. One `recvmsg` each, and not
-//! `recvmmsg` for all, because what the kernel has coalesced (`UDP_GRO`) comes
-//! with its segment size beside it, and the room for that has to be offered
-//! anew each time. It costs no more: see `docs/performance.md`.
+//! The first is waited for, the others are what has arrived meanwhile. What the
+//! kernel has put together (`UDP_GRO`) is taken apart.
 
 use std::net::UdpSocket;
 
 use nix::errno::Errno;
 use portolan_datagram::Local;
-use portolan_datagram::receive;
+use portolan_datagram::MOST_RECEIVED;
+use portolan_datagram::Received;
+use portolan_datagram::Receiver;
 use portolan_proto::HEADER_LEN;
 
 use super::peer::Peer;
 
 /// Queries that have been received together.
 pub(super) struct Inbox<P> {
-    /// Room for their octets.
-    octets: Box<[u8]>,
-    /// How much of it is taken.
-    used: usize,
+    /// Receives them.
+    receiver: Receiver<P>,
     /// Where each of them is.
     queries: Vec<Query<P>>,
-    /// Most octets of one datagram.
-    window: usize,
 }
 
 /// Where a query is, and where it came from.
@@ -47,26 +41,18 @@ impl<P: Peer> Inbox<P> {
     /// Room for a batch. With `coalesced`, the kernel may hand over several
     /// datagrams of one client as one.
     pub(super) fn new(coalesced: bool) -> Self {
-        let window = if coalesced { COALESCED } else { LONGEST };
         Self {
-            octets: vec![0; window + ROOM].into(),
-            used: 0,
-            queries: Vec::with_capacity(BATCH + MAX_SEGMENTS),
-            window,
+            receiver: Receiver::new(if coalesced { COALESCED } else { LONGEST }),
+            queries: Vec::with_capacity(MOST_RECEIVED + MAX_SEGMENTS),
         }
     }
 
-    /// Receives what there is, [`BATCH`] datagrams at most; waits for the
-    /// first.
+    /// Receives what there is, [`MOST_RECEIVED`] datagrams at most; waits for
+    /// the first.
     pub(super) fn receive(&mut self, socket: &UdpSocket) -> Result<(), Errno> {
         self.queries.clear();
-        self.used = 0;
-        self.receive_one(socket, true)?;
-        while self.queries.len() < BATCH && self.used + self.window <= self.octets.len() {
-            // What went wrong comes again, or is over.
-            if self.receive_one(socket, false).is_err() {
-                break;
-            }
+        for received in self.receiver.receive(socket)? {
+            note(&mut self.queries, received);
         }
         Ok(())
     }
@@ -79,60 +65,38 @@ impl<P: Peer> Inbox<P> {
     /// The octets of one of them.
     #[inline]
     pub(super) fn octets(&self, query: &Query<P>) -> &[u8] {
-        let octets = self.octets.get(query.start..query.start + query.length);
+        let octets = self.receiver.octets();
+        let octets = octets.get(query.start..query.start + query.length);
         octets.unwrap_or_default()
-    }
-
-    /// Receives one datagram, or several that the kernel has put together.
-    fn receive_one(&mut self, socket: &UdpSocket, wait: bool) -> Result<(), Errno> {
-        let start = self.used;
-        let room = self.octets.get_mut(start..start + self.window);
-        let received = receive::<P>(socket, room.unwrap_or_default(), wait)?;
-        let length = received.length;
-        let segment = received.segment.unwrap_or(length);
-        self.used = start + length;
-        let (peer, local) = (received.peer, received.local);
-        self.note(start, length, segment, received.is_cut, peer, local);
-        Ok(())
-    }
-
-    /// Notes the datagrams that `length` octets hold, each of `segment` octets
-    /// but for the last.
-    fn note(
-        &mut self,
-        mut start: usize,
-        length: usize,
-        segment: usize,
-        is_cut: bool,
-        peer: P,
-        local: Option<Local>,
-    ) {
-        let end = start + length;
-        loop {
-            let length = segment.max(1).min(end - start);
-            // Of one that is too long the header is left, so that the client
-            // hears FORMERR.
-            let is_long = is_cut || length > LONGEST;
-            self.queries.push(Query {
-                start,
-                length: if is_long {
-                    length.min(HEADER_LEN)
-                } else {
-                    length
-                },
-                peer,
-                local,
-            });
-            start += length;
-            if start >= end {
-                return;
-            }
-        }
     }
 }
 
-/// Datagrams that are received together.
-pub(super) const BATCH: usize = 64;
+/// Notes the datagrams that were received as one.
+fn note<P: Peer>(queries: &mut Vec<Query<P>>, received: Received<P>) {
+    let mut start = received.start;
+    let end = start + received.length;
+    let segment = received.segment.unwrap_or(received.length);
+    loop {
+        let length = segment.max(1).min(end - start);
+        // Of one that is too long the header is left, so that the client hears
+        // FORMERR.
+        let is_long = received.is_cut || length > LONGEST;
+        queries.push(Query {
+            start,
+            length: if is_long {
+                length.min(HEADER_LEN)
+            } else {
+                length
+            },
+            peer: received.peer,
+            local: received.local,
+        });
+        start += length;
+        if start >= end {
+            return;
+        }
+    }
+}
 
 /// Longest query taken, in octets; a longer one is malformed.
 const LONGEST: usize = 4096;
@@ -142,9 +106,6 @@ const COALESCED: usize = 65_535;
 
 /// Most datagrams among them (`UDP_MAX_SEGMENTS`).
 const MAX_SEGMENTS: usize = 128;
-
-/// Octets of a batch, not counting the last datagram.
-const ROOM: usize = 65_536;
 
 #[cfg(test)]
 mod tests {
@@ -178,12 +139,12 @@ mod tests {
     #[test]
     fn a_batch_has_a_bound() {
         let (server, client) = pair();
-        for _ in 0..BATCH + 1 {
+        for _ in 0..MOST_RECEIVED + 1 {
             client.send(b"q").unwrap();
         }
         let mut inbox = Inbox::<SockaddrIn>::new(true);
         inbox.receive(&server).unwrap();
-        assert_eq!(inbox.queries().len(), BATCH);
+        assert_eq!(inbox.queries().len(), MOST_RECEIVED);
         inbox.receive(&server).unwrap();
         assert_eq!(inbox.queries().len(), 1);
     }

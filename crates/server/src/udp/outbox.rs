@@ -227,7 +227,7 @@ fn whole<P: Peer>(first: &Response<P>, run: &[Response<P>]) -> Response<P> {
 }
 
 /// Responses that are sent together at most.
-const FULL: usize = portolan_datagram::MOST;
+const FULL: usize = portolan_datagram::MOST_SENT;
 
 /// Octets of them.
 const ROOM: usize = 128 * 1024;
