@@ -339,6 +339,7 @@ mod tests {
     #[test]
     fn too_much_is_cut_and_too_many_are_left() {
         let (server, client) = (bind("127.0.0.1"), bind("127.0.0.1"));
+        setsockopt(&client, sockopt::RcvBuf, &(1 << 20)).unwrap();
         let long = [b'a'; SLOT + 1];
         let many = std::iter::repeat_n((&long[..], address(&client)), MOST_SENT + 1);
         let sent = Sender::new().send(&server, many, Control::default());
