@@ -7,8 +7,9 @@ use std::time::Duration;
 pub struct Limits {
     /// Queries that wait for an upstream, over all listeners. One more takes the
     /// place of the one that has waited longest, if that is longer than
-    /// `pending_grace`; else it is answered SERVFAIL. Default 1,024, less where
-    /// little memory is to be had.
+    /// `pending_grace`; else it is answered SERVFAIL. Half of the places are
+    /// not taken in this way. Default 1,024, less where little memory is to be
+    /// had.
     pub pending: usize,
     /// Of these, queries of one client. Default half of them: to many a server
     /// all clients are one, a router in front or the gateway of a bridge.

@@ -4,8 +4,10 @@
 //! one that asks for names of a slow server takes all of them, and hears all
 //! answers at once when the server wakes up (CVE-2024-33655).
 //!
-//! Where none is left, the query that has waited longest gives its place up,
-//! if it has waited for longer than nearly all answers take. So names whose
+//! Half of them, of each client's too, are for good: who has one waits to the
+//! end. So something is answered, however slow everything is. For the others,
+//! where none is left, the query that has waited longest gives its place up, if
+//! it has waited for longer than nearly all answers take. So names whose
 //! servers are dead, however many are asked for, keep nobody from asking for
 //! others. Memory stays bounded: there are never more queries than places, but
 //! for those that have been told and are about to go.
@@ -34,7 +36,9 @@ use crate::Limits;
 pub(crate) struct Places {
     /// Nobody outside knows who meets whom.
     hasher: RandomState,
-    /// Most queries of one client.
+    /// Most queries.
+    all: usize,
+    /// Of these, queries of one client.
     per_client: usize,
     /// How long one may keep its place when another wants it.
     grace: Duration,
@@ -45,14 +49,23 @@ pub(crate) struct Places {
 /// Who has which place.
 #[derive(Debug)]
 struct Taken {
-    /// Places that are left.
-    free: usize,
+    /// Places of all.
+    all: Count,
     /// Queries of each client.
-    counts: Box<[usize]>,
+    clients: Box<[Count]>,
     /// The queries, in the order in which they came.
     queries: BTreeMap<u64, Waiter>,
     /// The number of the next one.
     next: u64,
+}
+
+/// How many.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    /// In all.
+    all: usize,
+    /// Of these, for good.
+    kept: usize,
 }
 
 /// A query that waits.
@@ -64,6 +77,8 @@ struct Waiter {
     client: usize,
     /// Places it takes.
     size: usize,
+    /// Whether it has them for good.
+    is_kept: bool,
     /// Dropped when it has to go.
     _stay: oneshot::Sender<Infallible>,
 }
@@ -95,11 +110,12 @@ impl Places {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             hasher: RandomState::new(),
+            all: limits.pending,
             per_client: limits.pending_per_client,
             grace: limits.pending_grace,
             taken: Mutex::new(Taken {
-                free: limits.pending,
-                counts: vec![0; COUNTS].into(),
+                all: Count::default(),
+                clients: vec![Count::default(); COUNTS].into(),
                 queries: BTreeMap::new(),
                 next: 0,
             }),
@@ -117,18 +133,21 @@ impl Places {
         let client = usize::try_from(hash % COUNTS as u64).unwrap_or_default();
         let is_late = |waiter: &Waiter| now.saturating_duration_since(waiter.since) >= self.grace;
         let mut taken = self.lock();
-        if taken.count(client) >= self.per_client {
+        if taken.client(client).all >= self.per_client {
             let is_theirs = |waiter: &Waiter| waiter.client == client;
             taken.make_room(is_late, is_theirs).ok_or(Full::Client)?;
         }
-        while taken.free < size {
+        while taken.all.all + size > self.all {
             taken.make_room(is_late, |_| true).ok_or(Full::Everybody)?;
         }
+        let is_kept = taken.client(client).kept < self.per_client / 2
+            && taken.all.kept + size <= self.all / 2;
         let (sender, stay) = oneshot::channel();
         let number = taken.add(Waiter {
             since: now,
             client,
             size,
+            is_kept,
             _stay: sender,
         });
         Ok(Place {
@@ -148,17 +167,17 @@ impl Places {
 
 impl Taken {
     /// Queries of a client.
-    fn count(&self, client: usize) -> usize {
-        self.counts.get(client).copied().unwrap_or_default()
+    fn client(&self, client: usize) -> Count {
+        self.clients.get(client).copied().unwrap_or_default()
     }
 
     /// Adds a query. Gives its number.
     fn add(&mut self, waiter: Waiter) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.free -= waiter.size;
-        if let Some(count) = self.counts.get_mut(waiter.client) {
-            *count += 1;
+        self.all.add(waiter.size, waiter.is_kept);
+        if let Some(count) = self.clients.get_mut(waiter.client) {
+            count.add(1, waiter.is_kept);
         }
         self.queries.insert(number, waiter);
         number
@@ -167,22 +186,39 @@ impl Taken {
     /// Takes a query out, if it is still there.
     fn remove(&mut self, number: u64) -> Option<()> {
         let waiter = self.queries.remove(&number)?;
-        self.free += waiter.size;
-        if let Some(count) = self.counts.get_mut(waiter.client) {
-            *count -= 1;
+        self.all.remove(waiter.size, waiter.is_kept);
+        if let Some(count) = self.clients.get_mut(waiter.client) {
+            count.remove(1, waiter.is_kept);
         }
         Some(())
     }
 
-    /// Takes the first of those queries out that are late, if there is one.
+    /// Takes the first of those queries out that are late and not there for
+    /// good, if there is one.
     fn make_room(
         &mut self,
         is_late: impl Fn(&Waiter) -> bool,
         is_one: impl Fn(&Waiter) -> bool,
     ) -> Option<()> {
         let mut late = self.queries.iter().take_while(|(_, query)| is_late(query));
-        let (number, _) = late.find(|(_, query)| is_one(query))?;
+        let (number, _) = late.find(|(_, query)| !query.is_kept && is_one(query))?;
         self.remove(*number)
+    }
+}
+
+// === impl Count ===
+
+impl Count {
+    /// Counts some.
+    fn add(&mut self, size: usize, is_kept: bool) {
+        self.all += size;
+        self.kept += if is_kept { size } else { 0 };
+    }
+
+    /// Counts some no longer.
+    fn remove(&mut self, size: usize, is_kept: bool) {
+        self.all -= size;
+        self.kept -= if is_kept { size } else { 0 };
     }
 }
 
@@ -262,7 +298,8 @@ mod tests {
         assert!(others.len() > 200, "{}", others.len());
         drop(others);
         let taken = places.lock();
-        assert_eq!((taken.counts.iter().sum::<usize>(), taken.free), (1, 999));
+        let clients: usize = taken.clients.iter().map(|client| client.all).sum();
+        assert_eq!((clients, taken.all.all), (1, 1));
     }
 
     #[test]
@@ -287,9 +324,14 @@ mod tests {
 
     #[test]
     fn whoever_has_waited_longest_makes_room_in_the_end() {
-        let places = places(2, 100);
+        let places = places(4, 100);
         let start = now();
         let enter = |at| places.enter(client(1), 1, start + at);
+        // Two are there for good.
+        let mut kept = [
+            enter(Duration::ZERO).unwrap(),
+            enter(Duration::ZERO).unwrap(),
+        ];
         let mut first = enter(Duration::ZERO).unwrap();
         let mut second = enter(GRACE / 2).unwrap();
         assert_eq!(enter(GRACE / 2).unwrap_err(), Full::Everybody);
@@ -301,20 +343,25 @@ mod tests {
         // What was given up is not given back twice.
         drop(first);
         assert_eq!(enter(GRACE).unwrap_err(), Full::Everybody);
-        let _fourth = enter(GRACE * 2).unwrap();
+        let _fourth = enter(GRACE * 3 / 2).unwrap();
         assert!(has_to_go(&mut second));
         assert!(!has_to_go(&mut third));
+        assert!(!kept.iter_mut().any(has_to_go));
+        drop(kept);
+        let _fifth = enter(GRACE * 3 / 2).unwrap();
+        assert_eq!(places.lock().all.kept, 1);
     }
 
     #[test]
     fn a_client_with_too_many_makes_room_for_itself() {
-        let places = places(100, 1);
+        let places = places(100, 2);
         let start = now();
         let mut other = places.enter(client(1), 1, start).unwrap();
+        let mut kept = places.enter(client(2), 1, start).unwrap();
         let mut own = places.enter(client(2), 1, start).unwrap();
         let _next = places.enter(client(2), 1, start + GRACE).unwrap();
         assert!(has_to_go(&mut own));
-        assert!(!has_to_go(&mut other));
+        assert!(!has_to_go(&mut kept) && !has_to_go(&mut other));
     }
 
     /// So many places, and so many for a client.

@@ -266,6 +266,7 @@ fn a_query_that_has_waited_long_leaves_its_place_to_another() {
         .set_read_timeout(Some(Duration::from_secs(2)))
         .unwrap();
     let families = &server.shared.families;
+    // Of one place, none is for good.
     for id in 1..=3 {
         let mut query = query("x.test", Rtype::A);
         query[1] = id;
