@@ -244,6 +244,7 @@ impl Connection {
             let Some((permit, message)) = next else {
                 return;
             };
+            self.room().await;
             let now = now();
             self.acceptor.connections.touch(self.number, now);
             self.answer(&message, now, &outlet, permit);
@@ -251,6 +252,14 @@ impl Connection {
                 // Let it be written before there is more.
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// Waits until connections that are closed to make room have made it: they
+    /// do as soon as they have a turn, and until then nothing is to be added.
+    async fn room(&self) {
+        while self.acceptor.connections.is_over(Kind::Unsent) && !self.close.is_cancelled() {
+            tokio::task::yield_now().await;
         }
     }
 

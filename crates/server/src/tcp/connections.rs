@@ -159,6 +159,11 @@ impl Connections {
         }
     }
 
+    /// Whether more is held than may be, by those that are being closed as well.
+    pub(super) fn is_over(&self, kind: Kind) -> bool {
+        self.held.of(kind).load(Ordering::Relaxed) > self.limit(kind)
+    }
+
     /// Most octets that may be held.
     fn limit(&self, kind: Kind) -> usize {
         match kind {
