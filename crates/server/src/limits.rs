@@ -29,7 +29,7 @@ pub struct Limits {
     pub pipelined: usize,
     /// Octets of responses that TCP clients have not taken yet, over all
     /// connections. One more closes the connection for which most wait.
-    /// Default 6 MiB, less where little memory is to be had.
+    /// Default 4 MiB, less where little memory is to be had.
     pub unsent: usize,
     /// Octets of messages that TCP clients have begun and not finished, over
     /// all connections; what fits 512 octets is not counted. One more closes
@@ -61,7 +61,7 @@ impl Default for Limits {
             connections: 1024,
             connections_per_client: 256,
             pipelined: 128,
-            unsent: 6 << 20,
+            unsent: 4 << 20,
             unfinished: 2 << 20,
             idle: Duration::from_secs(10),
             read: Duration::from_secs(3),
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(default.within_memory(1 << 30), default);
         let small = default.within_memory(50 << 20);
         assert_eq!((small.pending, small.pending_per_client), (400, 200));
-        assert_eq!((small.unsent, small.unfinished), (6 << 20, 1_638_400));
+        assert_eq!((small.unsent, small.unfinished), (4 << 20, 1_638_400));
         assert_eq!(small.connections, default.connections);
         assert_eq!(default.within_memory(0).pending, MIN_PENDING);
     }
