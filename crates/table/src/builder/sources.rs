@@ -1,6 +1,7 @@
 //! The sources, and where their owners belong.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::LayerId;
 use crate::Source;
@@ -11,19 +12,20 @@ use crate::snapshot::Place;
 #[derive(Default)]
 pub(super) struct Sources {
     /// Number of each source.
-    numbers: BTreeMap<(LayerId, Source), u32>,
+    numbers: BTreeMap<Arc<Key>, u32>,
     /// The sources by number.
     slots: Vec<Option<Slot>>,
     /// Numbers that are free.
     free: Vec<u32>,
 }
 
+/// What tells a source from all others.
+type Key = (LayerId, Source);
+
 /// One source.
 struct Slot {
-    /// Its layer.
-    layer: LayerId,
-    /// The source.
-    source: Source,
+    /// Which.
+    key: Arc<Key>,
     /// Where its owners belong, sorted; two owners may belong to one place.
     places: Box<[Place]>,
 }
@@ -58,9 +60,9 @@ impl Sources {
 
     /// Adds a source, without owners, and gives its number.
     fn open(&mut self, layer: LayerId, source: Source) -> u32 {
+        let key = Arc::new((layer, source));
         let slot = Slot {
-            layer,
-            source: source.clone(),
+            key: Arc::clone(&key),
             places: Box::default(),
         };
         let number = self.free.pop().unwrap_or_else(|| {
@@ -70,7 +72,7 @@ impl Sources {
         if let Some(place) = self.slots.get_mut(index(number)) {
             *place = Some(slot);
         }
-        self.numbers.insert((layer, source), number);
+        self.numbers.insert(key, number);
         number
     }
 
@@ -78,7 +80,7 @@ impl Sources {
     pub(super) fn close(&mut self, number: u32) {
         let slot = self.slots.get_mut(index(number)).and_then(Option::take);
         if let Some(slot) = slot {
-            self.numbers.remove(&(slot.layer, slot.source));
+            self.numbers.remove(&slot.key);
             self.free.push(number);
         }
     }
@@ -88,14 +90,15 @@ impl Sources {
         // The smallest source there is begins the range.
         self.numbers
             .range((layer, Source::Inline)..)
-            .take_while(|((of, _), _)| *of == layer)
-            .map(|((_, source), _)| source.clone())
+            .map(|(key, _)| &**key)
+            .take_while(|(of, _)| *of == layer)
+            .map(|(_, source)| source.clone())
             .collect()
     }
 
     /// A source by number.
     pub(super) fn source(&self, number: u32) -> Option<&Source> {
-        self.slot(number).map(|slot| &slot.source)
+        self.slot(number).map(|slot| &slot.key.1)
     }
 
     /// Notes where the owners of a source belong; gives where they did.
