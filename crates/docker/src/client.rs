@@ -13,13 +13,13 @@ use bollard::Docker;
 use bollard::errors::Error;
 use bollard::models::ContainerInspectResponse;
 use bollard::models::ContainerStateStatusEnum;
-use bollard::models::ContainerSummary;
-use bollard::models::ContainerSummaryStateEnum;
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
-use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures_util::Stream;
 use futures_util::StreamExt as _;
+use http_body_util::BodyExt as _;
+use hyper::Request;
+use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
 use crate::inventory::Inspected;
+use crate::list::List;
 use crate::model::Action;
 use crate::model::Event;
 use crate::model::Health;
@@ -45,6 +46,11 @@ const INSPECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the question for the version may take; the answer is for people.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The containers that run, paused ones among them: `filters` is
+/// `{"status":["running","paused"]}`.
+const LIST: &str =
+    "/containers/json?filters=%7B%22status%22%3A%5B%22running%22%2C%22paused%22%5D%7D";
 
 /// The events that matter, in the words of Docker and Podman.
 const EVENTS: [&str; 11] = [
@@ -66,8 +72,10 @@ const EVENTS: [&str; 11] = [
 pub(crate) struct Client {
     /// Writes requests and reads answers.
     docker: Docker,
-    /// Rung when the answer to `/events` begins.
-    subscribed: Arc<Notify>,
+    /// Carries both, and a list past it.
+    transport: Transport,
+    /// Scheme and authority of the engine.
+    address: String,
 }
 
 // === impl Client ===
@@ -84,20 +92,24 @@ impl Client {
         cancel: &CancellationToken,
     ) -> Result<Self, Error> {
         let transport = Transport::new(endpoint, tracker, cancel)?;
-        let subscribed = transport.subscribed();
         let address = match endpoint {
             Endpoint::Unix(_) => "http://localhost".to_owned(),
             Endpoint::Tcp(authority) => format!("http://{authority}"),
             Endpoint::Tls { authority, .. } => format!("https://{authority}"),
         };
-        let carry = move |request: BollardRequest| transport.clone().carry(request);
+        let carried = transport.clone();
+        let carry = move |request: BollardRequest| carried.clone().carry(request);
         let docker = Docker::connect_with_custom_transport(
             carry,
-            Some(address),
+            Some(address.clone()),
             ANSWER_TIMEOUT,
             API_DEFAULT_VERSION,
         )?;
-        Ok(Self { docker, subscribed })
+        Ok(Self {
+            docker,
+            transport,
+            address,
+        })
     }
 
     /// Asks whether the engine answers.
@@ -131,19 +143,39 @@ impl Client {
 
     /// Rung when the answer to `/events` begins.
     pub(crate) fn subscribed(&self) -> Arc<Notify> {
-        Arc::clone(&self.subscribed)
+        self.transport.subscribed()
     }
 
     /// The containers that run, paused ones among them.
-    pub(crate) async fn list(&self) -> Result<Vec<Observed>, Error> {
-        let filters = HashMap::from([("status", vec!["running", "paused"])]);
-        let options = ListContainersOptionsBuilder::new()
-            .filters(&filters)
-            .build();
-        let list = timeout(LIST_TIMEOUT, self.docker.list_containers(Some(options)))
-            .await
-            .map_err(|_| Error::RequestTimeoutError)??;
-        Ok(list.into_iter().filter_map(listed).collect())
+    pub(crate) async fn list(&self) -> Result<List, Error> {
+        let answer = timeout(LIST_TIMEOUT, self.fetch(LIST)).await;
+        let answer = answer.map_err(|_| Error::RequestTimeoutError)??;
+        List::new(answer).map_err(|error| Error::JsonDataError {
+            message: error.to_string(),
+            column: error.column(),
+        })
+    }
+
+    /// An answer as the engine wrote it. bollard would make structs of all of
+    /// it, at once.
+    async fn fetch(&self, target: &str) -> Result<Vec<u8>, Error> {
+        let request = Request::get(format!("{}{target}", self.address)).body(String::new())?;
+        let response = self.transport.clone().carry(request).await?;
+        let status = response.status();
+        let mut body = response.into_body();
+        let mut answer = Vec::new();
+        while let Some(frame) = body.frame().await {
+            if let Ok(octets) = frame?.into_data() {
+                answer.extend_from_slice(&octets);
+            }
+        }
+        if status.is_success() {
+            return Ok(answer);
+        }
+        Err(Error::DockerResponseServerError {
+            status_code: status.as_u16(),
+            message: complaint(&answer),
+        })
     }
 
     /// One container.
@@ -187,35 +219,18 @@ fn event(message: EventMessage) -> Option<Event> {
     })
 }
 
-/// Reads a container of a list; one without an id is none.
-fn listed(summary: ContainerSummary) -> Option<Observed> {
-    let id = summary.id.filter(|id| !id.is_empty())?;
-    let names = summary.names.unwrap_or_default();
-    // A container that others link to has more than one name; its own is the
-    // one without a second slash.
-    let is_own = |name: &&String| !name.trim_start_matches('/').contains('/');
-    let name = names
-        .iter()
-        .find(is_own)
-        .or_else(|| names.first())
-        .map(|name| plain(name));
-    let status = summary.status.unwrap_or_default();
-    let state = summary.state;
-    Some(Observed {
-        id: Arc::from(id),
-        name: name.unwrap_or_default(),
-        labels: summary.labels.unwrap_or_default(),
-        running: matches!(
-            state,
-            None | Some(
-                ContainerSummaryStateEnum::RUNNING
-                    | ContainerSummaryStateEnum::PAUSED
-                    | ContainerSummaryStateEnum::EMPTY
-                    | ContainerSummaryStateEnum::STOPPING
-            )
-        ),
-        health: Health::from_status_text(&status),
-    })
+/// What an engine says is wrong.
+fn complaint(answer: &[u8]) -> String {
+    /// How it says so.
+    #[derive(Deserialize)]
+    struct Complaint {
+        /// In words.
+        message: String,
+    }
+    serde_json::from_slice(answer).map_or_else(
+        |_| String::from_utf8_lossy(answer).into_owned(),
+        |Complaint { message }| message,
+    )
 }
 
 /// Reads an inspection.
@@ -247,7 +262,7 @@ fn inspected(id: &str, response: ContainerInspectResponse) -> Observed {
 }
 
 /// A container's name without the slash that engines put before it.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     name.strip_prefix('/').unwrap_or(name).to_owned()
 }
 
@@ -257,18 +272,6 @@ mod tests {
     use bollard::models::EventActor;
 
     use super::*;
-
-    #[test]
-    fn a_linked_container_goes_by_its_own_name() {
-        let summary = ContainerSummary {
-            id: Some("c1".to_owned()),
-            names: Some(vec!["/other/alias".to_owned(), "/web".to_owned()]),
-            state: Some(ContainerSummaryStateEnum::RUNNING),
-            ..ContainerSummary::default()
-        };
-        let observed = listed(summary).unwrap();
-        assert_eq!((observed.name.as_str(), observed.running), ("web", true));
-    }
 
     #[test]
     fn restarting_containers_count_as_stopped() {
@@ -289,12 +292,6 @@ mod tests {
             };
             assert_eq!(inspected("c1", response).running, running, "{status}");
         }
-        let summary = ContainerSummary {
-            id: Some("c1".to_owned()),
-            state: Some(ContainerSummaryStateEnum::RESTARTING),
-            ..ContainerSummary::default()
-        };
-        assert!(!listed(summary).unwrap().running);
     }
 
     #[test]

@@ -39,6 +39,7 @@ use self::container::Inspection;
 use self::container::Served;
 use crate::config::Config;
 use crate::labels;
+use crate::list::List;
 use crate::model::Action;
 use crate::model::Event;
 use crate::model::Health;
@@ -174,34 +175,29 @@ impl Inventory {
     }
 
     /// Takes a list of all containers that run.
-    pub(crate) fn handle_list(&mut self, list: &[Observed], now: Instant) -> Actions {
+    pub(crate) fn handle_list(&mut self, list: List, now: Instant) -> Actions {
         let mut actions = Actions::default();
         let touched = self.touched.take().unwrap_or_default();
         if touched.len() >= MAX_CONTAINERS {
             actions.relist = true;
             return actions;
         }
-        let mut live = BTreeSet::new();
-        // What is kept, what is said and the list itself come and go one after
-        // the other: what is freed between pieces that stay is memory lost.
-        for observed in list.iter().filter(|observed| observed.running) {
-            live.insert(Arc::clone(&observed.id));
+        // What is kept comes first, what is said afterwards: what is freed
+        // between pieces that stay is memory lost.
+        list.for_each_running(|observed| {
             if !touched.contains(&observed.id) {
                 self.on_listed(observed, &mut actions);
             }
-        }
-        for id in live.iter().filter(|id| !touched.contains(*id)) {
-            self.settle(id, now, &mut actions);
-        }
-        let gone = |(id, container): (&Id, &Container)| {
-            let is_gone = container.running && !live.contains(id) && !touched.contains(id);
-            is_gone.then(|| Arc::clone(id))
-        };
-        let gone: Vec<Id> = self.containers.iter().filter_map(gone).collect();
-        for id in gone {
-            if let Some(container) = self.containers.get_mut(&id) {
-                container.running = false;
-            }
+        });
+        drop(list);
+        let untouched = self.containers.iter_mut();
+        let untouched = untouched.filter(|(id, _)| !touched.contains(*id));
+        let running = untouched.filter_map(|(id, container)| {
+            let was_running = container.running;
+            container.running &= std::mem::take(&mut container.is_listed);
+            was_running.then(|| Arc::clone(id))
+        });
+        for id in running.collect::<Vec<Id>>() {
             self.settle(&id, now, &mut actions);
         }
         actions
@@ -365,6 +361,7 @@ impl Inventory {
         if observed.health != Health::Unknown {
             container.health = observed.health;
         }
+        container.is_listed = true;
         container.rename(Some(&observed.name));
         // The list is the truth: the engine's clock may have been set back.
         container.last_event = 0;
@@ -379,9 +376,7 @@ impl Inventory {
                 actions.notices.push(Notice::TooMany { name });
                 return None;
             }
-            // A piece of memory of its own, beside what else is kept.
-            self.containers
-                .insert(Arc::from(&**id), Container::new(name));
+            self.containers.insert(Arc::clone(id), Container::new(name));
         }
         self.containers.get_mut(id)
     }

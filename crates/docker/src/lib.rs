@@ -9,7 +9,7 @@
 //! Inside, [`inventory`] decides and does no I/O; [`labels`] and [`records`]
 //! turn labels into rows; [`session`] is one connection, [`watcher`] the
 //! sequence of them; [`client`] and [`transport`] speak to the engine, with
-//! `GET` requests only.
+//! `GET` requests only; [`list`] is the one answer that may be large.
 //!
 //! The crate does not know zones, the cluster or who else asserts names.
 
@@ -22,6 +22,7 @@ mod endpoint;
 mod host_ip;
 mod inventory;
 mod labels;
+mod list;
 mod metrics;
 mod model;
 mod outage;

@@ -28,8 +28,8 @@ use crate::inventory::Actions;
 use crate::inventory::Id;
 use crate::inventory::Inspected;
 use crate::inventory::Ticket;
+use crate::list::List;
 use crate::model::Event;
-use crate::model::Observed;
 use crate::socket_watch::SocketWatch;
 use crate::watcher::End;
 use crate::watcher::Watcher;
@@ -59,7 +59,7 @@ const LIST_SOON: Duration = Duration::from_millis(100);
 /// The lists of a connection, one at a time.
 struct Lists {
     /// The one under way.
-    pending: Option<BoxFuture<'static, Result<Vec<Observed>, Error>>>,
+    pending: Option<BoxFuture<'static, Result<List, Error>>>,
     /// When to ask for the next one.
     due: Instant,
     /// Whether the one under way is known not to be enough.
@@ -207,7 +207,7 @@ impl Watcher {
     /// Takes a list.
     async fn on_list(
         &mut self,
-        list: Result<Vec<Observed>, Error>,
+        list: Result<List, Error>,
         lists: &mut Lists,
         inspections: &mut Inspections,
     ) -> Result<(), End> {
@@ -231,8 +231,7 @@ impl Watcher {
                 self.config.reconcile
             };
         lists.again = false;
-        let actions = self.inventory.handle_list(&list, now());
-        drop(list);
+        let actions = self.inventory.handle_list(list, now());
         if actions.relist {
             return self.obey(actions, lists, inspections).await;
         }
@@ -333,7 +332,7 @@ impl Lists {
     }
 
     /// The list under way. Cancel safe.
-    async fn next(&mut self) -> Result<Vec<Observed>, Error> {
+    async fn next(&mut self) -> Result<List, Error> {
         match &mut self.pending {
             Some(pending) => {
                 let list = pending.await;

@@ -9,10 +9,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::BollardRequest;
 use bollard::errors::Error;
+use hyper::Request;
 use hyper::Response;
 use hyper::Uri;
+use hyper::body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::HOST;
@@ -35,6 +36,9 @@ use crate::tls;
 
 /// How long a connect, with its TLS handshake, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the body of a request cannot be had.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The way to one engine.
 #[derive(Clone)]
@@ -88,10 +92,10 @@ impl Transport {
     }
 
     /// Carries one request.
-    pub(crate) async fn carry(
-        self,
-        mut request: BollardRequest,
-    ) -> Result<Response<Incoming>, Error> {
+    pub(crate) async fn carry<B>(self, mut request: Request<B>) -> Result<Response<Incoming>, Error>
+    where
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
         let is_events = request.uri().path().ends_with("/events");
         let host = request
             .uri()

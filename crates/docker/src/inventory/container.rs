@@ -18,6 +18,8 @@ pub(super) struct Container {
     pub(super) name: Arc<str>,
     /// Whether its process exists, as far as we know.
     pub(super) running: bool,
+    /// Whether the list that is being read has it.
+    pub(super) is_listed: bool,
     /// Its health.
     pub(super) health: Health,
     /// What its labels amount to, once they are known.
@@ -70,6 +72,7 @@ impl Container {
         Self {
             name: Arc::from(name),
             running: false,
+            is_listed: false,
             health: Health::Unknown,
             records: None,
             served: None,

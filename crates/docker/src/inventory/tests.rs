@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use portolan_table::LayerId;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::endpoint::Endpoint;
@@ -276,7 +277,7 @@ fn a_list_does_not_undo_what_events_said_meanwhile() {
     world.event(event("c2", Action::Stop));
     world.event(started("c3", "c3.example"));
     let list = ["c1", "c2"].map(|id| observed(id, &format!("{id}.example")));
-    let actions = world.inventory.handle_list(&list, world.now);
+    let actions = world.inventory.handle_list(listing(&list), world.now);
     world.apply(&actions);
     assert_eq!(world.served(), ["c3 c3.example."]);
     world.list(&["c2"]);
@@ -290,7 +291,9 @@ fn a_restarting_container_in_a_list_counts_as_stopped() {
     world.inventory.begin_list();
     let mut restarting = observed("c1", "c1.example");
     restarting.running = false;
-    let actions = world.inventory.handle_list(&[restarting], world.now);
+    let actions = world
+        .inventory
+        .handle_list(listing(&[restarting]), world.now);
     world.apply(&actions);
     world.pass(5_000);
     assert!(world.served().is_empty());
@@ -407,7 +410,7 @@ impl World {
             .iter()
             .map(|id| observed(id, &format!("{id}.example")))
             .collect();
-        let actions = self.inventory.handle_list(&list, self.now);
+        let actions = self.inventory.handle_list(listing(&list), self.now);
         self.apply(&actions);
         actions
     }
@@ -438,7 +441,7 @@ impl World {
                 }
                 let observe = |n| observed(&format!("c{n}"), &format!("c{n}.example"));
                 let list: Vec<Observed> = ids.into_iter().map(observe).collect();
-                let actions = self.inventory.handle_list(&list, self.now);
+                let actions = self.inventory.handle_list(listing(&list), self.now);
                 self.apply(&actions);
             }
             Step::Inspect(n, fails) => {
@@ -537,6 +540,19 @@ fn observed(id: &str, names: &str) -> Observed {
         running: true,
         health: Health::Unknown,
     }
+}
+
+fn listing(containers: &[Observed]) -> List {
+    let show = |observed: &Observed| {
+        json!({
+            "Id": &*observed.id,
+            "Names": [format!("/{}", observed.name)],
+            "Labels": observed.labels,
+            "State": if observed.running { "running" } else { "restarting" },
+        })
+    };
+    let list: serde_json::Value = containers.iter().map(show).collect();
+    List::new(list.to_string().into()).unwrap()
 }
 
 fn labels(names: &str) -> Labels {
