@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-use portolan_proto::Name;
 use portolan_table::Change;
 use portolan_table::Source;
 
@@ -84,7 +83,8 @@ pub(crate) struct Inventory {
     /// What is wanted.
     config: Arc<Config>,
     /// Containers that run, or whose rows are in the table.
-    containers: BTreeMap<Id, Container>,
+    /// Each in a piece of its own: nodes of the map are half empty.
+    containers: BTreeMap<Id, Box<Container>>,
     /// When to look at which container again.
     alarms: BTreeSet<(Instant, Id)>,
     /// Containers that events spoke of since the list under way was asked for.
@@ -376,9 +376,10 @@ impl Inventory {
                 actions.notices.push(Notice::TooMany { name });
                 return None;
             }
-            self.containers.insert(Arc::clone(id), Container::new(name));
+            self.containers
+                .insert(Arc::clone(id), Box::new(Container::new(name)));
         }
-        self.containers.get_mut(id)
+        self.containers.get_mut(id).map(Box::as_mut)
     }
 
     /// Reads a container's labels, which never change, unless they are known.
@@ -437,41 +438,37 @@ impl Inventory {
             return;
         };
         let layer = self.config.layer;
-        let source = Source::Container {
-            member: Arc::clone(&self.config.member),
-            id: Arc::clone(id),
-            name: Arc::clone(&container.name),
-        };
+        let source = |name: &Arc<str>| source(&self.config, id, name);
+        let name = Arc::clone(&container.name);
         match &mut container.served {
             Some(served) => {
                 if let Some(at) = served.until.take() {
                     self.alarms.remove(&(at, Arc::clone(id)));
                 }
-                if served.source == source {
+                if served.name == name {
                     return;
                 }
-                let old = std::mem::replace(&mut served.source, source.clone());
+                let old = std::mem::replace(&mut served.name, name);
                 actions.changes.push(Change {
                     layer,
-                    source: old,
+                    source: source(&old),
                     rows: Vec::new(),
                 });
             }
             None => {
                 container.served = Some(Served {
-                    source: source.clone(),
+                    name: Arc::clone(&name),
                     until: None,
                 });
+                let hostnames = records.names().clone();
                 self.served_count += 1;
-                self.name_count += records.name_count();
-                let name = Arc::clone(&container.name);
-                let hostnames = records.names().collect();
+                self.name_count += hostnames.len();
                 actions.notices.push(Notice::Started { name, hostnames });
             }
         }
         actions.changes.push(Change {
             layer,
-            source,
+            source: source(&container.name),
             rows: records.rows(&self.config),
         });
     }
@@ -490,20 +487,28 @@ impl Inventory {
             self.alarms.insert((until, Arc::clone(id)));
             return;
         }
-        let source = served.source.clone();
-        container.served = None;
         actions.changes.push(Change {
             layer: self.config.layer,
-            source,
+            source: source(&self.config, id, &served.name),
             rows: Vec::new(),
         });
-        let records = container.records.as_ref();
-        let hostnames = records.into_iter().flat_map(Records::names);
-        let hostnames: Vec<Name> = hostnames.collect();
+        container.served = None;
         self.served_count -= 1;
-        self.name_count -= hostnames.len();
-        let name = Arc::clone(&container.name);
-        actions.notices.push(Notice::Stopped { name, hostnames });
+        if let Some(records) = &container.records {
+            let hostnames = records.names().clone();
+            self.name_count -= hostnames.len();
+            let name = Arc::clone(&container.name);
+            actions.notices.push(Notice::Stopped { name, hostnames });
+        }
+    }
+}
+
+/// The owner of a container's rows, by the name that it goes by.
+fn source(config: &Config, id: &Id, name: &Arc<str>) -> Source {
+    Source::Container {
+        member: Arc::clone(&config.member),
+        id: Arc::clone(id),
+        name: Arc::clone(name),
     }
 }
 

@@ -25,6 +25,7 @@ mod labels;
 mod list;
 mod metrics;
 mod model;
+mod names;
 mod outage;
 mod outlet;
 mod records;

@@ -15,6 +15,7 @@ use crate::inventory::Notice;
 use crate::labels::shown;
 use crate::metrics::Families;
 use crate::model::Action;
+use crate::names::Names;
 use crate::task::SyncState;
 
 /// How many names a log line shows.
@@ -230,8 +231,8 @@ impl Drop for Outlet {
 }
 
 /// Names for a log line: the first ones, and how many more there are.
-fn listing(names: &[Name]) -> String {
-    let plain = |name: &Name| name.to_string().trim_end_matches('.').to_owned();
+fn listing(names: &Names) -> String {
+    let plain = |name: Name| name.to_string().trim_end_matches('.').to_owned();
     let first: Vec<String> = names.iter().take(MAX_SHOWN).map(plain).collect();
     match names.len().saturating_sub(MAX_SHOWN) {
         0 => first.join(" "),
@@ -248,8 +249,8 @@ mod tests {
         let names: Vec<Name> = (0..12)
             .map(|n| format!("n{n}.x").parse().unwrap())
             .collect();
-        assert_eq!(listing(&names[..2]), "n0.x n1.x");
-        assert!(listing(&names).ends_with("n9.x and 2 more"));
-        assert_eq!(listing(&[]), "");
+        assert_eq!(listing(&Names::new(&names[..2])), "n0.x n1.x");
+        assert!(listing(&Names::new(&names)).ends_with("n9.x and 2 more"));
+        assert_eq!(listing(&Names::new(&[])), "");
     }
 }

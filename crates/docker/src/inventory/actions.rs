@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use portolan_proto::Name;
 use portolan_table::Change;
 
 use super::Id;
 use crate::labels::Problems;
 use crate::model::Observed;
+use crate::names::Names;
 
 /// What to do now.
 #[derive(Debug, Default)]
@@ -39,14 +39,14 @@ pub(crate) enum Notice {
         /// Container.
         name: Arc<str>,
         /// Its names.
-        hostnames: Vec<Name>,
+        hostnames: Names,
     },
     /// Names are no longer served.
     Stopped {
         /// Container.
         name: Arc<str>,
         /// Its names.
-        hostnames: Vec<Name>,
+        hostnames: Names,
     },
     /// Labels were ignored in part.
     BadLabels {

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use portolan_table::Source;
-
 use super::Actions;
 use super::Id;
 use super::Ticket;
@@ -37,8 +35,8 @@ pub(super) struct Container {
 /// What the table has of a container.
 #[derive(Debug)]
 pub(super) struct Served {
-    /// The owner of the rows.
-    pub(super) source: Source,
+    /// The name that the owner of the rows goes by.
+    pub(super) name: Arc<str>,
     /// When to withdraw them, if the container is gone.
     pub(super) until: Option<Instant>,
 }

@@ -484,14 +484,15 @@ impl World {
         assert_eq!(self.inventory.container_count(), self.table.len());
         let names: usize = self.table.values().map(BTreeSet::len).sum();
         assert_eq!(self.inventory.name_count(), names);
-        for container in self.inventory.containers.values() {
+        for (id, container) in &self.inventory.containers {
             let lingers = container
                 .served
                 .as_ref()
                 .is_some_and(|served| served.until.is_some());
             assert!(container.running || lingers, "{container:?}");
             if let Some(served) = &container.served {
-                assert!(self.table.contains_key(&served.source));
+                let source = source(&self.inventory.config, id, &served.name);
+                assert!(self.table.contains_key(&source));
             }
         }
         assert!(self.inventory.poll_timeout().is_none_or(|at| at > self.now));
