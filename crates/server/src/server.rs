@@ -344,9 +344,7 @@ impl Queries {
             }
             drop(waiting);
             drop(place);
-            // All that are ready answer one after the other: whom they wake
-            // then finds more to do than for one.
-            tokio::task::yield_now().await;
+            let_others_finish(&out).await;
             if !out.is_empty() {
                 respond(&out);
             }
@@ -354,6 +352,18 @@ impl Queries {
         self.tasks.spawn_on(task, &self.runtime);
     }
 }
+
+/// Lets all that are ready answer one after the other: whom they wake then
+/// finds more to do than for one. A large response does not wait for that, as
+/// no bound counts it before it is handed on: a thousand would wait at a time.
+async fn let_others_finish(response: &[u8]) {
+    if response.len() < LARGE {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Octets of a response that is large.
+const LARGE: usize = 4096;
 
 /// Refuses to let a query wait, or to let it wait longer.
 fn reject(shared: &Shared, pending: &Pending, full: Full, out: &mut Vec<u8>) {

@@ -335,3 +335,16 @@ fn a_connection_that_asks_no_more_still_makes_room() {
     drop((stream, other));
     assert!(runtime.block_on(server.shut_down(Duration::from_secs(5))));
 }
+
+#[tokio::test]
+async fn a_large_response_does_not_wait_for_others() {
+    for (octets, waits) in [(LARGE - 1, true), (LARGE, false)] {
+        let response = vec![0; octets];
+        let waited = tokio::select! {
+            biased;
+            () = let_others_finish(&response) => false,
+            () = std::future::ready(()) => true,
+        };
+        assert_eq!(waited, waits, "{octets} octets");
+    }
+}
