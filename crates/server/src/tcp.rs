@@ -81,8 +81,8 @@ struct Connection {
 /// Where the responses of one connection go.
 #[derive(Clone)]
 struct Outlet {
-    /// To be written.
-    responses: mpsc::Sender<Outgoing>,
+    /// To be written. Boxed, as the channel has room for many from the start.
+    responses: mpsc::Sender<Box<Outgoing>>,
     /// What is held for the connection.
     held: Arc<Held>,
     /// All connections.
@@ -94,9 +94,9 @@ struct Outgoing {
     /// The message behind its length.
     framed: Vec<u8>,
     /// The place it holds in the pipeline until it is written.
-    permit: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     /// Its octets, which are counted until it is written.
-    share: Share,
+    _share: Share,
 }
 
 // === impl Acceptor ===
@@ -318,17 +318,12 @@ fn framed(response: &[u8]) -> Vec<u8> {
 /// Writes responses as they come.
 async fn write_all(
     mut writer: OwnedWriteHalf,
-    mut outgoing: mpsc::Receiver<Outgoing>,
+    mut outgoing: mpsc::Receiver<Box<Outgoing>>,
     limit: Duration,
 ) {
-    while let Some(Outgoing {
-        framed,
-        permit,
-        share,
-    }) = outgoing.recv().await
-    {
-        match timeout(limit, writer.write_all(&framed)).await {
-            Ok(Ok(())) => drop((permit, share)),
+    while let Some(next) = outgoing.recv().await {
+        match timeout(limit, writer.write_all(&next.framed)).await {
+            Ok(Ok(())) => drop(next),
             Ok(Err(_)) | Err(_) => return,
         }
     }
@@ -343,11 +338,11 @@ impl Outlet {
         let framed = framed(response);
         let mut share = Share::new(Kind::Unsent, &self.held, &self.connections);
         share.set(framed.len());
-        let outgoing = Outgoing {
+        let outgoing = Box::new(Outgoing {
             framed,
-            permit,
-            share,
-        };
+            _permit: permit,
+            _share: share,
+        });
         // The channel has a place for each permit.
         drop(self.responses.try_send(outgoing));
     }

@@ -19,7 +19,7 @@ fn responses_that_nobody_takes_close_the_connection_with_most_of_them() {
     let connections = Arc::new(Connections::new(limits, families));
     let unsent = connections.held.of(Kind::Unsent);
     let tokens: Vec<CancellationToken> = (0..3).map(|_| CancellationToken::new()).collect();
-    let (outlets, mut queues): (Vec<Outlet>, Vec<mpsc::Receiver<Outgoing>>) = tokens
+    let (outlets, mut queues): (Vec<Outlet>, Vec<mpsc::Receiver<Box<Outgoing>>>) = tokens
         .iter()
         .zip(0..)
         .map(|(token, n)| {
