@@ -6,7 +6,8 @@
 //! (RFC 5452 §5, birthday attacks).
 //!
 //! Nobody owns the asking: it goes on while anybody waits for it, and ends
-//! with the last one.
+//! with the last one. Where a [`crate::Lane`] asks, it tells those who asked the
+//! same, or hands the asking over to them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,7 +23,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::future::Shared;
 use futures_util::future::WeakShared;
+use smallvec::SmallVec;
 use tokio::sync::Notify;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::Answer;
@@ -38,11 +41,16 @@ pub(crate) type Outcome = Result<Answer, Failure>;
 /// of those who asked the same too calls for.
 #[derive(Debug)]
 pub(crate) struct Joined {
+    /// The beginning.
+    since: Instant,
     /// In microseconds; [`u64::MAX`] while nobody has.
     least: AtomicU64,
     /// Rung when that is less than before.
     told: Notify,
 }
+
+/// All that shapes the query to an upstream, as octets.
+type Asked = SmallVec<[u8; 64]>;
 
 /// The asking of one question.
 type Asking = BoxFuture<'static, Outcome>;
@@ -54,31 +62,57 @@ pub(crate) struct Flights {
     table: Mutex<Table>,
 }
 
-/// The part of [`Flights`] under the lock.
+/// The part of [`Flights`] under the lock. Nobody lets go of an asking while
+/// having the lock: the last one takes it off the table.
 #[derive(Default)]
 struct Table {
     /// Tells one asking of a question from the next.
     next: u64,
     /// By all that shapes the query to an upstream.
-    under_way: HashMap<Box<[u8]>, UnderWay>,
+    under_way: HashMap<Asked, UnderWay>,
 }
 
 /// A question that is being asked.
 struct UnderWay {
     /// Which asking of it.
     number: u64,
+    /// Who asks.
+    way: Way,
+}
+
+/// Who asks a question.
+enum Way {
+    /// Whoever waits for it.
+    Shared {
+        /// The asking.
+        asking: WeakShared<Asking>,
+        /// What those who asked it too call for.
+        joined: Arc<Joined>,
+    },
+    /// A lane.
+    Lane {
+        /// Those who asked it too.
+        listeners: Vec<oneshot::Sender<Outcome>>,
+        /// What they call for.
+        joined: Joined,
+    },
+}
+
+/// What somebody who asks what is being asked already waits for.
+enum Wait {
     /// The asking.
-    asking: WeakShared<Asking>,
-    /// What those who asked it too call for.
-    joined: Arc<Joined>,
+    Shared(Shared<Asking>),
+    /// What a lane tells.
+    Lane(oneshot::Receiver<Outcome>),
 }
 
 /// Takes a question off the table when its asking ends, or is given up.
-struct Landing {
+#[derive(Debug)]
+pub(crate) struct Landing {
     /// The table.
     flights: Arc<Flights>,
     /// The question.
-    key: Box<[u8]>,
+    key: Asked,
     /// Which asking of it.
     number: u64,
 }
@@ -92,25 +126,62 @@ impl Flights {
     pub(crate) async fn join<A>(
         self: &Arc<Self>,
         question: &Question,
-        suspicion: impl FnOnce() -> Duration,
+        suspicion: impl Fn() -> Duration,
         ask: impl FnOnce(Arc<Joined>) -> A,
     ) -> Outcome
     where
         A: Future<Output = Outcome> + Send + 'static,
     {
         let key = key(question);
-        let asking = {
-            let mut table = self.lock();
-            let under_way = table.under_way.get(&key);
-            match under_way.and_then(|it| it.asking.upgrade().zip(Some(&it.joined))) {
-                Some((asking, joined)) => {
-                    joined.call_for(suspicion());
-                    asking
+        let mut has_listened = false;
+        let asking = loop {
+            let told = {
+                let mut table = self.lock();
+                let under_way = table.under_way.get_mut(&key);
+                match under_way.and_then(|it| it.join(&suspicion)) {
+                    Some(Wait::Shared(asking)) => break asking,
+                    Some(Wait::Lane(told)) if !has_listened => told,
+                    _ => break table.begin(self, key, ask),
                 }
-                None => table.begin(self, key, ask),
+            };
+            if let Ok(outcome) = told.await {
+                return outcome;
             }
+            // It was handed over, or given up. Who was let down once does not
+            // rely on a lane again.
+            has_listened = true;
         };
         asking.await
+    }
+
+    /// Notes that a lane asks a question, unless that is being asked already.
+    pub(crate) fn depart(self: &Arc<Self>, question: &Question) -> Option<Landing> {
+        let key = key(question);
+        let mut table = self.lock();
+        let asking = match table.under_way.get(&key).map(|it| &it.way) {
+            Some(Way::Lane { .. }) => return None,
+            Some(Way::Shared { asking, .. }) => asking.upgrade(),
+            None => None,
+        };
+        if asking.is_some() {
+            // It may be the last one, and ends without the lock.
+            drop(table);
+            return None;
+        }
+        let number = table.number();
+        let way = Way::Lane {
+            listeners: Vec::new(),
+            joined: Joined::default(),
+        };
+        table
+            .under_way
+            .insert(key.clone(), UnderWay { number, way });
+        drop(table);
+        Some(Landing {
+            flights: Arc::clone(self),
+            key,
+            number,
+        })
     }
 
     /// The table.
@@ -134,48 +205,89 @@ impl Table {
     fn begin<A>(
         &mut self,
         flights: &Arc<Flights>,
-        key: Box<[u8]>,
+        key: Asked,
         ask: impl FnOnce(Arc<Joined>) -> A,
     ) -> Shared<Asking>
     where
         A: Future<Output = Outcome> + Send + 'static,
     {
-        let number = self.next;
-        self.next += 1;
         let landing = Landing {
             flights: Arc::clone(flights),
-            key: key.clone(),
-            number,
+            key,
+            number: self.number(),
         };
-        let joined = Arc::new(Joined::default());
+        self.share(landing, Joined::default(), ask)
+    }
+
+    /// Has a question asked by those who wait for it.
+    fn share<A>(
+        &mut self,
+        landing: Landing,
+        joined: Joined,
+        ask: impl FnOnce(Arc<Joined>) -> A,
+    ) -> Shared<Asking>
+    where
+        A: Future<Output = Outcome> + Send + 'static,
+    {
+        let (number, key) = (landing.number, landing.key.clone());
+        let joined = Arc::new(joined);
         // Not in a block that awaits it: that would have room for it twice.
         let asking = ask(Arc::clone(&joined)).inspect(move |_| drop(landing));
-        let asking = asking.boxed().shared();
-        if let Some(weak) = asking.downgrade() {
-            let under_way = UnderWay {
-                number,
-                asking: weak,
-                joined,
-            };
-            self.under_way.insert(key, under_way);
+        let shared = asking.boxed().shared();
+        if let Some(asking) = shared.downgrade() {
+            let way = Way::Shared { asking, joined };
+            self.under_way.insert(key, UnderWay { number, way });
         }
-        asking
+        shared
+    }
+
+    /// A number that no other asking has.
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Takes an asking off the table, if it is there.
+    fn remove(&mut self, key: &[u8], number: u64) -> Option<UnderWay> {
+        let is_it = self.under_way.get(key)?.number == number;
+        is_it.then(|| self.under_way.remove(key))?
+    }
+}
+
+// === impl UnderWay ===
+
+impl UnderWay {
+    /// What somebody who asks the same waits for, if it is still being asked.
+    /// `suspicion` is how long after the beginning that is to be looked into.
+    fn join(&mut self, suspicion: impl Fn() -> Duration) -> Option<Wait> {
+        let (wait, joined) = match &mut self.way {
+            Way::Shared { asking, joined } => (Wait::Shared(asking.upgrade()?), &**joined),
+            Way::Lane { listeners, joined } => {
+                let (sender, told) = oneshot::channel();
+                listeners.push(sender);
+                (Wait::Lane(told), &*joined)
+            }
+        };
+        joined.call_for(suspicion());
+        Some(wait)
     }
 }
 
 // === impl Joined ===
 
 impl Joined {
-    /// Ends when a question that is asked from now on has been asked for as
-    /// long as one of those who asked it too calls for.
+    /// Ends when a question has been asked for as long as one of those who asked
+    /// it too calls for.
     pub(crate) async fn is_suspicious(&self) {
-        let begun = Instant::now();
         loop {
             let told = self.told.notified();
             match self.least() {
                 None => told.await,
                 Some(due) => {
-                    if tokio::time::timeout_at(begun + due, told).await.is_err() {
+                    if tokio::time::timeout_at(self.since + due, told)
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -201,6 +313,7 @@ impl Joined {
 impl Default for Joined {
     fn default() -> Self {
         Self {
+            since: Instant::now(),
             least: AtomicU64::new(u64::MAX),
             told: Notify::new(),
         }
@@ -209,21 +322,60 @@ impl Default for Joined {
 
 // === impl Landing ===
 
+impl Landing {
+    /// Tells those who asked the same what came of it.
+    pub(crate) fn tell(mut self, outcome: impl Fn() -> Outcome) {
+        let key = std::mem::take(&mut self.key);
+        let under_way = self.flights.lock().remove(&key, self.number);
+        if let Some(UnderWay { way, .. }) = under_way
+            && let Way::Lane { listeners, .. } = way
+        {
+            for listener in listeners {
+                // Whoever has left need not be told.
+                let _: Result<(), _> = listener.send(outcome());
+            }
+        }
+    }
+
+    /// Hands the asking over to those who wait for it: from now on `ask` does
+    /// it.
+    pub(crate) async fn hand_over<A>(self, ask: impl FnOnce(Arc<Joined>) -> A) -> Outcome
+    where
+        A: Future<Output = Outcome> + Send + 'static,
+    {
+        let flights = Arc::clone(&self.flights);
+        let (asking, listeners) = {
+            let mut table = flights.lock();
+            let under_way = table.remove(&self.key, self.number);
+            let (joined, listeners) = match under_way.map(|it| it.way) {
+                Some(Way::Lane { joined, listeners }) => (joined, listeners),
+                _ => Default::default(),
+            };
+            (table.share(self, joined, ask), listeners)
+        };
+        // Those who listened come back for it.
+        drop(listeners);
+        asking.await
+    }
+}
+
 impl Drop for Landing {
     fn drop(&mut self) {
-        let mut table = self.flights.lock();
-        let is_ours = |it: &UnderWay| it.number == self.number;
-        if table.under_way.get(&self.key).is_some_and(is_ours) {
-            table.under_way.remove(&self.key);
+        if !self.key.is_empty() {
+            let under_way = self.flights.lock().remove(&self.key, self.number);
+            // Those who listened are told without the lock.
+            drop(under_way);
         }
     }
 }
 
 /// All that shapes the query to an upstream.
-fn key(question: &Question) -> Box<[u8]> {
+fn key(question: &Question) -> Asked {
     let way =
         u8::from(question.recursion_desired) | u8::from(question.transport == Transport::Tcp) << 1;
-    [Key::new(question).as_octets(), &[way]].concat().into()
+    let mut key = Asked::from_slice(Key::new(question).as_octets());
+    key.push(way);
+    key
 }
 
 #[cfg(test)]

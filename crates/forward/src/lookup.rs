@@ -70,8 +70,8 @@ async fn ask(server: SocketAddr, name: &Name) -> Result<Vec<IpAddr>, String> {
     };
     let pool = Pool::new(link, Sockets::default());
     let (v4, v6) = tokio::join!(
-        udp::exchange(&pool, &v4, manner, deadline),
-        udp::exchange(&pool, &v6, manner, deadline),
+        udp::exchange(&pool, &v4, manner, None, deadline),
+        udp::exchange(&pool, &v6, manner, None, deadline),
     );
     match (v4, v6) {
         (Err(error), Err(_)) => Err(error.to_string()),

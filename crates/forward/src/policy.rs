@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand::seq::SliceRandom as _;
+use smallvec::SmallVec;
+
+use crate::MAX_UPSTREAMS;
 
 /// Most times one query is sent to one upstream on one transport
 /// (RFC 9520 §3.1: three).
@@ -68,9 +71,9 @@ pub(crate) struct Candidate {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Upstreams by their index, in order.
-    order: Vec<usize>,
-    /// Upstreams that are not asked again, by index.
-    settled: Vec<bool>,
+    order: Order,
+    /// Upstreams that are not asked again: a bit for each index.
+    settled: u32,
     /// Attempts taken from the plan, the skipped ones included.
     cursor: usize,
     /// Attempts that failed.
@@ -82,6 +85,9 @@ pub(crate) struct Plan {
     /// Whether every upstream is down.
     all_down: bool,
 }
+
+/// Indexes of upstreams, mostly of few.
+type Order = SmallVec<[usize; 4]>;
 
 /// One attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,9 +102,9 @@ pub(crate) struct Attempt {
 
 impl Policy {
     /// The order for one query. `turn` grows by one with each.
-    fn order(self, candidates: &[Candidate], turn: usize, rng: &mut impl Rng) -> Vec<usize> {
+    fn order(self, candidates: &[Candidate], turn: usize, rng: &mut impl Rng) -> Order {
         let count = candidates.len();
-        let mut order: Vec<usize> = (0..count).collect();
+        let mut order: Order = (0..count).collect();
         match self {
             Self::Random => order.shuffle(rng),
             Self::Fastest if turn % EXPLORE == EXPLORE - 1 => order.shuffle(rng),
@@ -156,7 +162,7 @@ impl Plan {
         };
         Self {
             order,
-            settled: vec![false; count],
+            settled: 0,
             cursor: 0,
             failures: 0,
             max_failures: if all_down {
@@ -184,7 +190,7 @@ impl Plan {
             let round = self.cursor / count;
             let upstream = *self.order.get(self.cursor % count)?;
             self.cursor += 1;
-            if !self.settled.get(upstream).copied().unwrap_or(true) {
+            if self.settled & bit(upstream) == 0 {
                 return Some(Attempt {
                     upstream,
                     round: u32::try_from(round).unwrap_or(u32::MAX),
@@ -212,10 +218,14 @@ impl Plan {
 
     /// Notes that an upstream gave an answer and need not be asked again.
     pub(crate) fn settle(&mut self, upstream: usize) {
-        if let Some(settled) = self.settled.get_mut(upstream) {
-            *settled = true;
-        }
+        self.settled |= bit(upstream);
     }
+}
+
+/// The bit of an upstream, of which there are [`MAX_UPSTREAMS`] at most.
+fn bit(upstream: usize) -> u32 {
+    const { assert!(MAX_UPSTREAMS <= 32) };
+    1 << (upstream % 32)
 }
 
 /// How long to wait for an upstream before the next one is asked too.

@@ -1,31 +1,14 @@
-//! The UDP sockets to one upstream, some of which are used again.
-//!
-//! A socket of its own for each query is the best there is against forgers,
-//! who have to guess its port (RFC 5452 §9.2), and costs more than the query
-//! itself. Where many queries go to one upstream, a socket that has had its
-//! answer is therefore kept for another query, in a way that leaves the port
-//! hard to guess:
-//!
-//! - there are at least [`CHOICE`] idle ones to draw from, by chance, out of
-//!   the half that was used longest ago; otherwise a new one is opened. So no
-//!   port comes back within [`CHOICE`] / 2 queries;
-//! - none is used more than [`USES`] times or longer than [`LIFE`];
-//! - one query at a time is on a socket, under an id of its own;
-//! - one that anything has reached while it was idle is closed, so that
-//!   nobody can lay in guesses; so is one that had no answer or an error.
-//!
-//! A socket is bound to the route that there was when it was opened. When one
-//! fails, all that are older than the failure are closed, and a query that is
-//! repeated has a new one in any case.
+//! The UDP sockets of the query runtime to one upstream, some of which are used
+//! again ([`crate::idle`]). A query that is repeated has a new one in any case.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -33,18 +16,12 @@ use tokio::time::Instant;
 use tokio::time::timeout_at;
 
 use crate::error::Cause;
+use crate::idle::Idle;
+use crate::idle::Port;
+use crate::sockets::Connected;
 use crate::sockets::Noted;
 use crate::sockets::Sockets;
 use crate::udp::Link;
-
-/// Fewest idle sockets that one is chosen from.
-pub(crate) const CHOICE: usize = 1024;
-
-/// Most queries on one socket.
-const USES: u32 = 64;
-
-/// Longest that a socket is used.
-const LIFE: Duration = Duration::from_secs(10);
 
 /// What is waited for: datagrams, and what ICMP says. Not that there is room
 /// to send, which every datagram that leaves would tell.
@@ -61,19 +38,10 @@ pub(crate) struct Pool {
     link: Link,
     /// Where they are noted.
     sockets: Sockets,
-    /// Fewest idle ones that one is chosen from.
-    choice: usize,
     /// Those that are idle.
-    idle: Mutex<Idle>,
-}
-
-/// The sockets that are idle.
-#[derive(Debug, Default)]
-struct Idle {
-    /// In the order in which they came back.
-    queue: VecDeque<Socket>,
-    /// Those opened no later than this are not used again.
-    void: Option<Instant>,
+    idle: Mutex<Idle<Socket>>,
+    /// How often those that were open turned out to be of no use.
+    voids: AtomicU64,
 }
 
 /// A connected socket.
@@ -99,9 +67,14 @@ impl Pool {
         Self {
             link,
             sockets,
-            choice: CHOICE,
             idle: Mutex::default(),
+            voids: AtomicU64::new(0),
         }
+    }
+
+    /// The two ends of its sockets.
+    pub(crate) fn link(&self) -> Link {
+        self.link
     }
 
     /// The upstream.
@@ -116,32 +89,17 @@ impl Pool {
 
     /// An idle socket that has sent a query, if there is one that can.
     pub(crate) fn reuse(&self, query: &[u8]) -> Option<Socket> {
-        let now = Instant::now();
-        let mut idle = self.lock();
-        let chosen = idle.choose(self.choice);
-        let is_valid = |socket: &Socket| idle.is_valid(socket, now);
-        let is_usable = chosen.as_ref().is_some_and(is_valid);
-        drop(idle);
-        let mut socket = chosen.filter(|_| is_usable)?;
+        let chosen = self.lock().choose(Instant::now());
+        let mut socket = chosen?.ok()?;
         (socket.is_untouched() && socket.send(query).is_ok()).then_some(socket)
     }
 
     /// Takes back a socket that has had its answer.
     pub(crate) fn put_back(&self, socket: Socket) {
-        let now = Instant::now();
-        let mut idle = self.lock();
-        let is_kept = socket.uses < USES
-            && idle.queue.len() < 2 * self.choice
-            && idle.is_valid(&socket, now)
-            && self.sockets.has_room();
-        // Whatever is closed is closed without the lock.
-        let closed = if is_kept {
-            idle.queue.push_back(socket);
-            idle.pop_invalid(now)
-        } else {
-            Some(socket)
-        };
-        drop(idle);
+        let closed = self
+            .lock()
+            .put_back(socket, Instant::now(), self.sockets.has_room());
+        // Without the lock.
         drop(closed);
     }
 
@@ -149,8 +107,19 @@ impl Pool {
     /// again if it was one of them.
     pub(crate) fn fail(&self, socket: Socket) {
         if socket.is_reused() {
-            self.lock().void = Some(Instant::now());
+            self.void();
         }
+    }
+
+    /// Has none be used again that was opened up to now, in lanes neither.
+    pub(crate) fn void(&self) {
+        self.voids.fetch_add(1, Ordering::Relaxed);
+        self.lock().void(Instant::now());
+    }
+
+    /// How often that was so.
+    pub(crate) fn voids(&self) -> u64 {
+        self.voids.load(Ordering::Relaxed)
     }
 
     /// Closes idle sockets that are not to be used again.
@@ -166,37 +135,8 @@ impl Pool {
     }
 
     /// The idle sockets.
-    fn lock(&self) -> MutexGuard<'_, Idle> {
+    fn lock(&self) -> MutexGuard<'_, Idle<Socket>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl Idle ===
-
-impl Idle {
-    /// Takes out one of those used longest ago, if there are `fewest`.
-    fn choose(&mut self, fewest: usize) -> Option<Socket> {
-        let count = self.queue.len();
-        if count < fewest {
-            return None;
-        }
-        self.queue
-            .swap_remove_front(rand::random_range(..count / 2))
-    }
-
-    /// Whether a socket may be used again.
-    fn is_valid(&self, socket: &Socket, now: Instant) -> bool {
-        now.duration_since(socket.opened) < LIFE
-            && self.void.is_none_or(|void| socket.opened > void)
-    }
-
-    /// Takes out the first one if it is not to be used again.
-    fn pop_invalid(&mut self, now: Instant) -> Option<Socket> {
-        let first = self.queue.front()?;
-        if self.is_valid(first, now) {
-            return None;
-        }
-        self.queue.pop_front()
     }
 }
 
@@ -205,10 +145,18 @@ impl Idle {
 impl Socket {
     /// A connected socket on a port of the system's choice, which is random.
     fn open(link: Link, sockets: &Sockets) -> io::Result<Self> {
-        let socket = UdpSocket::bind(link.local())?;
-        socket.set_nonblocking(true)?;
-        socket.connect(link.peer)?;
-        let local = socket.local_addr()?;
+        let Connected { io, local, noted } = link.connect(sockets)?;
+        Self::new(io, local, Instant::now(), 0, noted)
+    }
+
+    /// Takes over a connected socket.
+    pub(crate) fn new(
+        socket: UdpSocket,
+        local: SocketAddr,
+        opened: Instant,
+        uses: u32,
+        noted: Noted,
+    ) -> io::Result<Self> {
         #[expect(
             deprecated,
             reason = "its successor is unsafe, for types that lie about their descriptor"
@@ -217,9 +165,9 @@ impl Socket {
         Ok(Self {
             io,
             local,
-            opened: Instant::now(),
-            uses: 0,
-            _noted: sockets.note(local),
+            opened,
+            uses,
+            _noted: noted,
         })
     }
 
@@ -272,11 +220,24 @@ impl Socket {
     }
 }
 
+impl Port for Socket {
+    fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    fn uses(&self) -> u32 {
+        self.uses
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::time::Duration;
 
     use super::*;
+    use crate::idle::LIFE;
+    use crate::idle::USES;
     use crate::sockets::SocketRoom;
 
     #[tokio::test]
@@ -306,7 +267,7 @@ mod tests {
         for _ in 0..2 * FEW {
             upstream.ask(&pool).await;
         }
-        assert!(pool.lock().queue.is_empty());
+        assert!(pool.lock().is_empty());
     }
 
     #[tokio::test]
@@ -329,7 +290,7 @@ mod tests {
         let pool = upstream.pool(1 << 20);
         upstream.fill(&pool).await;
         drop(upstream);
-        for socket in &mut pool.lock().queue {
+        for socket in pool.lock().iter_mut() {
             socket.send(b"nobody is there").unwrap();
         }
         assert!(pool.reuse(b"query").is_none());
@@ -346,7 +307,7 @@ mod tests {
         pool.fail(failed);
         assert!(pool.reuse(b"query").is_none());
         pool.tidy().await;
-        assert!(pool.lock().queue.is_empty());
+        assert!(pool.lock().is_empty());
         // Those that were opened since are as good as any.
         upstream.fill(&pool).await;
         assert!(pool.reuse(b"query").is_some());
@@ -370,7 +331,7 @@ mod tests {
         tokio::time::advance(LIFE).await;
         assert!(pool.reuse(b"query").is_none());
         pool.tidy().await;
-        assert!(pool.lock().queue.is_empty());
+        assert!(pool.lock().is_empty());
     }
 
     #[tokio::test]
@@ -424,9 +385,9 @@ mod tests {
                 peer: self.socket.local_addr().unwrap(),
                 source: None,
             };
-            let room = SocketRoom::within_descriptors(descriptors);
+            let room = SocketRoom::within(descriptors, u64::MAX, 1);
             Pool {
-                choice: FEW,
+                idle: Mutex::new(Idle::with_choice(FEW)),
                 ..Pool::new(link, Sockets::new(room))
             }
         }

@@ -29,6 +29,7 @@ use crate::policy::MAX_SENDS;
 use crate::policy::Patience;
 use crate::policy::Plan;
 use crate::policy::overdue;
+use crate::udp::Begun;
 use crate::upstream::Upstream;
 
 /// Longest that a query waits for upstreams, all attempts together: the client
@@ -69,12 +70,22 @@ struct Running(Vec<BoxFuture<'static, Ended>>);
 /// An attempt that has ended: its number, the upstream, and what came of it.
 type Ended = (u32, usize, Result<Message, ExchangeError>);
 
+/// The attempt that is next, whom it asks and how, and what of it was begun.
+type Next<'a> = (Attempt, &'a Arc<Upstream>, Transport, Option<Box<Begun>>);
+
 /// The attempt that was begun last, until it is overtaken.
 struct Newest<'a> {
     /// Its number.
     number: u32,
     /// Who was asked.
     upstream: &'a Arc<Upstream>,
+    /// Until when it is waited for alone.
+    waits: Waits,
+}
+
+/// Until when an attempt is waited for alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
     /// When the upstream is to be probed, for the answer is overdue.
     doubt: Option<Instant>,
     /// When the next one is to be asked too, if that can be afforded.
@@ -95,51 +106,49 @@ struct Outcome {
 // === impl Race ===
 
 impl Race<'_> {
-    /// Runs the plan until the deadline.
-    pub(crate) async fn run(&self, mut plan: Plan) -> Result<Reply, Failure> {
+    /// Runs the plan until the deadline. What is `begun` is its first attempt.
+    pub(crate) async fn run(
+        &self,
+        mut plan: Plan,
+        mut begun: Option<(Attempt, Box<Begun>)>,
+    ) -> Result<Reply, Failure> {
         let deadline = self.deadline;
         self.hedging.query();
         let mut outcome = Outcome::default();
         let mut running = Running::default();
         let mut hedges = 0;
-        let asked_once = u32::try_from(self.upstreams.len()).unwrap_or(u32::MAX);
         let mut newest: Option<Newest<'_>> = None;
-        let mut begun = 0;
+        let mut number = 0;
         loop {
+            let mut is_refused = false;
             if newest.is_none()
-                && let Some((attempt, upstream, transport)) = self.next(&mut plan)
+                && let Some((attempt, upstream, transport, begun)) =
+                    self.next(&mut plan, &mut begun)
             {
-                let now = Instant::now();
-                begun += 1;
-                let is_repeat = begun >= asked_once;
-                let round_trip = upstream.round_trip(transport);
-                let mut patience = Patience::new(round_trip, attempt.round, is_repeat);
-                if is_repeat && transport == Transport::Tcp {
-                    patience = patience.at_least(REPEAT);
-                }
+                number += 1;
+                let at = begun.as_ref().map_or_else(Instant::now, |it| it.started);
+                is_refused = begun.as_ref().is_some_and(|it| it.is_refused(upstream));
+                let is_repeat = is_repeat(number, self.upstreams.len());
                 newest = Some(Newest {
-                    number: begun,
+                    number,
                     upstream,
-                    doubt: round_trip
-                        .filter(|_| transport == Transport::Udp)
-                        .map(overdue)
-                        .filter(|&overdue| overdue < patience.usual)
-                        .map(|overdue| now + overdue),
-                    slow: now + patience.usual,
-                    slowest: now + patience.longest,
+                    waits: Waits::new(upstream, transport, attempt.round, is_repeat, at),
                 });
-                let until = (now + self.read_timeout).min(deadline);
+                let until = (at + self.read_timeout).min(deadline);
                 let (asked, question) = (Arc::clone(upstream), Arc::clone(self.question));
                 running.0.push(Box::pin(async move {
-                    let result = asked.ask(&question, transport, begun > 1, until).await;
-                    (begun, attempt.upstream, result)
+                    let exchange = asked.ask(&question, transport, number > 1, begun, until);
+                    (number, attempt.upstream, exchange.await)
                 }));
             }
             if running.0.is_empty() {
                 self.hedging.give_back(hedges);
                 return outcome.end();
             }
-            let wake = newest.as_ref().map_or(deadline, Newest::due).min(deadline);
+            let wake = newest
+                .as_ref()
+                .map_or(deadline, |newest| newest.waits.due())
+                .min(deadline);
             let asked = newest.as_ref().map(|newest| newest.upstream);
             let is_slow = tokio::select! {
                 biased;
@@ -162,7 +171,7 @@ impl Race<'_> {
                     }
                     false
                 }
-                () = refusal(asked) => true,
+                () = refusal(asked, is_refused) => true,
                 () = tokio::time::sleep_until(wake) => {
                     if wake >= deadline {
                         self.hedging.give_back(hedges);
@@ -184,18 +193,22 @@ impl Race<'_> {
         }
     }
 
-    /// The next attempt, whom it asks and how. When as much as may be was sent
-    /// over UDP, TCP is what is left to try.
-    fn next(&self, plan: &mut Plan) -> Option<(Attempt, &Arc<Upstream>, Transport)> {
+    /// The next attempt, whom it asks and how; what is `begun` comes first. When
+    /// as much as may be was sent over UDP, TCP is what is left to try.
+    fn next(&self, plan: &mut Plan, begun: &mut Option<(Attempt, Box<Begun>)>) -> Option<Next<'_>> {
+        if let Some((attempt, begun)) = begun.take() {
+            let upstream = self.upstreams.get(attempt.upstream)?;
+            return Some((attempt, upstream, Transport::Udp, Some(begun)));
+        }
         loop {
             let attempt = plan.next()?;
             let upstream = self.upstreams.get(attempt.upstream)?;
             let transport = upstream.transport(self.question);
             if usize::try_from(attempt.round).is_ok_and(|round| round < MAX_SENDS) {
-                return Some((attempt, upstream, transport));
+                return Some((attempt, upstream, transport, None));
             }
             if transport == Transport::Udp {
-                return Some((attempt, upstream, Transport::Tcp));
+                return Some((attempt, upstream, Transport::Tcp, None));
             }
         }
     }
@@ -271,23 +284,53 @@ impl Running {
 // === impl Newest ===
 
 impl Newest<'_> {
-    /// When to call [`Self::handle_timeout`].
-    fn due(&self) -> Instant {
-        self.doubt.unwrap_or(self.slow)
-    }
-
     /// Says whether the next upstream is to be asked now; `can_spend` says
     /// whether that can be afforded. If not, a probe has to do.
     fn handle_timeout(&mut self, can_spend: bool) -> bool {
-        let is_doubted = self.doubt.take().is_some();
-        let is_slow = !is_doubted && (can_spend || self.slow >= self.slowest);
+        let waits = &mut self.waits;
+        let is_doubted = waits.doubt.take().is_some();
+        let is_slow = !is_doubted && (can_spend || waits.slow >= waits.slowest);
         if !is_slow {
             self.upstream.doubted();
         }
         if !is_doubted {
-            self.slow = self.slowest;
+            waits.slow = waits.slowest;
         }
         is_slow
+    }
+}
+
+// === impl Waits ===
+
+impl Waits {
+    /// The waits for an upstream that is asked at a time. `is_repeat` says that
+    /// all have been asked.
+    pub(crate) fn new(
+        upstream: &Upstream,
+        transport: Transport,
+        round: u32,
+        is_repeat: bool,
+        at: Instant,
+    ) -> Self {
+        let round_trip = upstream.round_trip(transport);
+        let mut patience = Patience::new(round_trip, round, is_repeat);
+        if is_repeat && transport == Transport::Tcp {
+            patience = patience.at_least(REPEAT);
+        }
+        Self {
+            doubt: round_trip
+                .filter(|_| transport == Transport::Udp)
+                .map(overdue)
+                .filter(|&overdue| overdue < patience.usual)
+                .map(|overdue| at + overdue),
+            slow: at + patience.usual,
+            slowest: at + patience.longest,
+        }
+    }
+
+    /// When the first of them ends.
+    pub(crate) fn due(&self) -> Instant {
+        self.doubt.unwrap_or(self.slow)
     }
 }
 
@@ -307,10 +350,17 @@ impl Outcome {
     }
 }
 
-/// Waits until an upstream refuses another query. A query that it took the
-/// moment before it ended is not refused: nobody is left to say so.
-async fn refusal(upstream: Option<&Arc<Upstream>>) {
+/// Whether an attempt repeats one: all have been asked before it.
+pub(crate) fn is_repeat(number: u32, upstreams: usize) -> bool {
+    usize::try_from(number).is_ok_and(|number| number >= upstreams)
+}
+
+/// Waits until an upstream refuses another query, if it has not yet. A query
+/// that it took the moment before it ended is not refused: nobody is left to
+/// say so.
+async fn refusal(upstream: Option<&Arc<Upstream>>, is_refused: bool) {
     match upstream {
+        Some(_) if is_refused => {}
         Some(upstream) => upstream.refusal().await,
         None => std::future::pending().await,
     }

@@ -1,5 +1,7 @@
 //! The one thing that the server sees: a cache in front of stanzas.
 
+mod departure;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use portolan_proto::Name;
 use portolan_proto::Qname;
 use portolan_proto::Rcode;
 use portolan_proto::Rtype;
+use tokio::sync::SemaphorePermit;
 
 use crate::Answer;
 use crate::Asker;
@@ -35,6 +38,9 @@ use crate::loops::SUSPICIOUS;
 use crate::loops::UNSUSPICIOUS;
 use crate::race::Reply;
 use crate::special;
+pub(crate) use departure::Departure;
+pub(crate) use departure::Read;
+pub use departure::Unfinished;
 
 /// How long upstreams may take when there is an expired answer to fall back
 /// on (RFC 8767 §5: the client response timer).
@@ -209,6 +215,33 @@ impl Resolver {
         }
     }
 
+    /// Has a lane ask a question that [`Self::known`] has no answer to, if it is
+    /// an ordinary one: nobody asks the same, no other answer is there to fall
+    /// back on, the upstream is well. All else is for [`Self::resolve`].
+    pub(crate) fn depart(
+        &self,
+        question: Arc<Question>,
+        now: tokio::time::Instant,
+    ) -> Option<Departure> {
+        let inner = &self.inner;
+        if matches!(question.qtype, Rtype::AXFR | Rtype::IXFR)
+            || inner.loops.has_returned(&question.qname)
+            || inner.has_stale(&question)
+        {
+            return None;
+        }
+        let (_, stanza) = inner.claimant(&question.qname, 0)?;
+        let landing = inner.flights.depart(&question)?;
+        let first = stanza.first(&question, now)?;
+        Some(Departure {
+            inner: Arc::clone(inner),
+            question,
+            landing,
+            first,
+            generation: inner.generation(),
+        })
+    }
+
     /// Refreshes an entry in the background.
     fn spawn_refresh(&self, question: Question, entry: Arc<Entry>) {
         let inner = Arc::clone(&self.inner);
@@ -299,7 +332,11 @@ impl Inner {
     /// same at the same time. Without an asker, nobody waits for it.
     async fn fetch(self: &Arc<Self>, question: &Arc<Question>, asker: Option<Asker>) -> Outcome {
         let (inner, asked) = (Arc::clone(self), Arc::clone(question));
-        let ask = |joined| async move { inner.ask_and_keep(&asked, joined).await };
+        let ask = |joined: Arc<Joined>| async move {
+            let generation = inner.generation();
+            let answered = inner.ask(&asked);
+            inner.keep_what(&asked, &joined, generation, answered).await
+        };
         let suspicion = || self.suspicion(question, asker);
         let mut result = self.flights.join(question, suspicion, ask).await;
         if let Ok(answer) = &mut result {
@@ -327,39 +364,77 @@ impl Inner {
         }
     }
 
-    /// Asks upstreams and keeps what comes of it. `joined` tells when the
-    /// same is asked again meanwhile.
-    async fn ask_and_keep(&self, question: &Arc<Question>, joined: Arc<Joined>) -> Outcome {
-        let generation = self.cache.as_ref().map(|cache| cache.generation());
-        let mut result = tokio::select! {
+    /// What the cache has forgotten by now.
+    fn generation(&self) -> Option<u64> {
+        self.cache.as_ref().map(|cache| cache.generation())
+    }
+
+    /// Whether there is an expired answer to fall back on.
+    fn has_stale(&self, question: &Question) -> bool {
+        self.cache.as_ref().is_some_and(|cache| {
+            cache.config().serve_stale.is_some() && cache.stale(question, clock()).is_some()
+        })
+    }
+
+    /// Keeps what comes of asking, which began in a `generation` of the cache.
+    /// `joined` tells when the same is asked again meanwhile.
+    async fn keep_what(
+        &self,
+        question: &Question,
+        joined: &Joined,
+        generation: Option<u64>,
+        asking: impl Future<Output = Outcome>,
+    ) -> Outcome {
+        let mut outcome = tokio::select! {
             biased;
-            result = self.ask(question) => result,
-            () = self.goes_round(question, &joined) => Err(Failure::looped()),
+            outcome = asking => outcome,
+            () = self.goes_round(question, joined) => Err(Failure::looped()),
         };
-        let Some(cache) = &self.cache else {
-            return result;
-        };
-        // What was on its way when names were to be forgotten may be old.
-        if generation != Some(cache.generation()) {
-            return result;
-        }
-        match &mut result {
-            Ok(answer) => {
-                let kind = cache.keep(question, &mut answer.message, clock(), epoch());
-                if kind == Some(Kind::Failure) {
-                    tracing::debug!(plugin = "cache", "failure kept");
-                }
-            }
+        match &mut outcome {
+            Ok(answer) => self.keep_answer(question, generation, answer),
             Err(failure) if failure.is_upstreams() => {
-                cache.keep_failure(question, clock());
+                self.keep(question, generation, |cache| {
+                    cache.keep_failure(question, clock());
+                });
             }
             Err(_) => {}
         }
+        outcome
+    }
+
+    /// Keeps an answer.
+    fn keep_answer(&self, question: &Question, generation: Option<u64>, answer: &mut Answer) {
+        self.keep(question, generation, |cache| {
+            let kind = cache.keep(question, &mut answer.message, clock(), epoch());
+            if kind == Some(Kind::Failure) {
+                tracing::debug!(plugin = "cache", "failure kept");
+            }
+        });
+    }
+
+    /// Keeps something about a question that began in a `generation` of the
+    /// cache.
+    fn keep(&self, question: &Question, generation: Option<u64>, keep: impl FnOnce(&Cache)) {
+        let Some(cache) = &self.cache else {
+            return;
+        };
+        // What was on its way when names were to be forgotten may be old.
+        if generation != Some(cache.generation()) {
+            return;
+        }
+        keep(cache);
         // They may have been forgotten just before this was kept.
         if generation != Some(cache.generation()) {
             cache.remove(question);
         }
-        result
+    }
+
+    /// A place among the queries at work.
+    fn permit(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        self.context.in_flight.try_acquire().map_err(|_| {
+            self.context.families.rejected();
+            Failure::overload(self.context.max_in_flight)
+        })
     }
 
     /// Ends when a question that takes long and was asked again has proved to
@@ -379,10 +454,7 @@ impl Inner {
     /// Asks the stanza that claims the name, and those that it leaves the
     /// question to.
     async fn ask(&self, question: &Arc<Question>) -> Outcome {
-        let Ok(_permit) = self.context.in_flight.try_acquire() else {
-            self.context.families.rejected();
-            return Err(Failure::overload(self.context.max_in_flight));
-        };
+        let _permit = self.permit()?;
         // However many stanzas it goes through: clients wait no longer.
         let deadline = tokio::time::Instant::now() + TOTAL_BUDGET;
         let mut from = 0;

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -40,6 +41,17 @@ pub(crate) struct Noted {
     sockets: Sockets,
     /// Its address and port.
     end: (IpAddr, u16),
+}
+
+/// A socket that is connected to an upstream.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    /// The socket. Whoever reads it does not wait.
+    pub(crate) io: UdpSocket,
+    /// Our end.
+    pub(crate) local: SocketAddr,
+    /// Notes it for as long as it lives; closed before that ends.
+    pub(crate) noted: Noted,
 }
 
 // === impl Sockets ===
@@ -83,13 +95,15 @@ impl Sockets {
 // === impl SocketRoom ===
 
 impl SocketRoom {
-    /// A quarter of the files that the process may have open, 4,096 at most.
-    /// None where that is too few to choose from ([`crate::pool`]): each query
-    /// has a socket of its own then.
-    pub fn within_descriptors(descriptors: u64) -> Self {
-        let most = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
+    /// Enough for each of so many threads that ask, within a quarter of the
+    /// files and of the memory, in octets, that the process may have. None where
+    /// that is too few to choose from ([`crate::idle`]): each query has a socket
+    /// of its own then.
+    pub fn within(descriptors: u64, memory: u64, threads: usize) -> Self {
+        let few = (descriptors / 4).min(memory / 4 / KERNEL);
+        let few = usize::try_from(few).unwrap_or(usize::MAX);
         Self {
-            most: match most.min(MOST) {
+            most: match few.min(threads.max(1).saturating_mul(EACH)) {
                 few if few < LEAST => 0,
                 enough => enough,
             },
@@ -112,12 +126,15 @@ fn end(addr: SocketAddr) -> (IpAddr, u16) {
     (addr.ip().to_canonical(), addr.port())
 }
 
-/// Most open sockets. The kernel has some 3 kB for each.
-const MOST: usize = 4096;
+/// Open sockets for one thread: for three upstreams, and for what waits.
+const EACH: usize = 4096;
+
+/// Octets that the kernel has for a socket, roughly.
+const KERNEL: u64 = 3000;
 
 /// Fewer than this are not worth keeping: those of one upstream to choose
 /// from, and as many that wait for answers.
-const LEAST: usize = 2 * crate::pool::CHOICE;
+const LEAST: usize = 2 * crate::idle::CHOICE;
 
 #[cfg(test)]
 mod tests {
@@ -134,10 +151,18 @@ mod tests {
     }
 
     #[test]
-    fn few_descriptors_leave_no_room_for_idle_sockets() {
-        for (descriptors, most) in [(64, 0), (4096, 0), (8192, 2048), (1 << 30, 4096)] {
-            let room = SocketRoom::within_descriptors(descriptors);
-            assert_eq!(room.most, most, "{descriptors}");
+    fn little_leaves_no_room_for_idle_sockets() {
+        let much = u64::MAX;
+        for (descriptors, memory, threads, most) in [
+            (64, much, 1, 0),
+            (4096, much, 1, 0),
+            (8192, much, 1, 2048),
+            (1 << 30, much, 1, 4096),
+            (1 << 30, much, 4, 16_384),
+            (1 << 30, 50_000_000, 4, 4166),
+        ] {
+            let room = SocketRoom::within(descriptors, memory, threads);
+            assert_eq!(room.most, most, "{descriptors} {memory} {threads}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
@@ -16,6 +17,7 @@ use portolan_proto::Name;
 use portolan_proto::Qname;
 use portolan_proto::Rcode;
 use portolan_proto::Section;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,7 @@ use crate::Context;
 use crate::Failure;
 use crate::MAX_UPSTREAMS;
 use crate::Question;
+use crate::Transport;
 use crate::hedge::Hedging;
 use crate::loops::Loops;
 use crate::loops::OTHERS;
@@ -33,14 +36,21 @@ use crate::loops::RETURN;
 use crate::origin::Origin;
 use crate::origin::origins;
 use crate::origin::targets;
+use crate::policy::Attempt;
+use crate::policy::Candidate;
 use crate::policy::Plan;
+use crate::policy::Standing;
 use crate::race::NO_HEALTHY;
 use crate::race::Race;
 use crate::race::Reply;
+use crate::race::TOTAL_BUDGET;
+use crate::race::Waits;
+use crate::race::is_repeat;
 use crate::resolv_conf::CHECK_EVERY;
 use crate::special;
 use crate::special::Kind;
 use crate::target::Target;
+use crate::udp::Begun;
 use crate::upstream::Settings;
 use crate::upstream::Upstream;
 
@@ -106,6 +116,19 @@ pub(crate) struct Exchange {
     pub(crate) reply: Reply,
     /// Whether `next` leaves it to the following stanza.
     pub(crate) next: bool,
+}
+
+/// The first attempt of a question that a lane asks.
+#[derive(Debug)]
+pub(crate) struct First {
+    /// The stanza.
+    stanza: Arc<Forward>,
+    /// The upstreams as they were.
+    upstreams: Arc<Vec<Arc<Upstream>>>,
+    /// What follows.
+    plan: Plan,
+    /// Whom to ask first.
+    attempt: Attempt,
 }
 
 /// Counts one query for as long as it lives.
@@ -219,8 +242,70 @@ impl Forward {
         let _slot = self.slot()?;
         let upstreams = self.upstreams.load_full();
         let plan = self.plan(&upstreams, question)?;
+        self.race(question, &upstreams, plan, None, deadline).await
+    }
+
+    /// The first attempt of a question that is asked in the ordinary way, if it
+    /// may be: of an upstream that is good, and whose answer is left to nobody
+    /// else.
+    pub(crate) fn first(self: &Arc<Self>, question: &Question, now: Instant) -> Option<First> {
+        let config = &self.config;
+        if config.max_concurrent > 0 || !config.next.is_empty() || config.next_on_nodata {
+            return None;
+        }
+        let upstreams = self.upstreams.load_full();
+        let candidates = candidates(&upstreams, question, now);
+        let is_good = |candidate: &Candidate| candidate.standing == Standing::Good;
+        if !candidates.iter().any(is_good) {
+            return None;
+        }
+        // Were one of them asked in another way, its turns would be lost.
+        let is_ordinary = |upstream: &Arc<Upstream>| upstream.is_ordinary_for(question, now);
+        if !upstreams.iter().all(is_ordinary) {
+            return None;
+        }
+        // The turn is over once the question is sent.
+        let mut plan = self.plan_for(&candidates, self.turn.load(Ordering::Relaxed));
+        let attempt = plan.next()?;
+        let is_first_good = candidates.get(attempt.upstream).is_some_and(is_good);
+        is_first_good.then(|| First {
+            stanza: Arc::clone(self),
+            upstreams,
+            plan,
+            attempt,
+        })
+    }
+
+    /// Goes on with an attempt that was begun, until the deadline.
+    pub(crate) async fn go_on(
+        question: &Arc<Question>,
+        first: First,
+        begun: Box<Begun>,
+    ) -> Result<Reply, Failure> {
+        let First {
+            stanza,
+            upstreams,
+            plan,
+            attempt,
+        } = first;
+        let deadline = begun.started + TOTAL_BUDGET;
+        let begun = Some((attempt, begun));
+        let race = stanza.race(question, &upstreams, plan, begun, deadline);
+        // What may be begun is left to nobody else.
+        race.await.map(|exchange| exchange.reply)
+    }
+
+    /// Asks upstreams by a plan, the first attempt of which may be `begun`.
+    async fn race(
+        &self,
+        question: &Arc<Question>,
+        upstreams: &[Arc<Upstream>],
+        plan: Plan,
+        begun: Option<(Attempt, Box<Begun>)>,
+        deadline: Instant,
+    ) -> Result<Exchange, Failure> {
         let race = Race {
-            upstreams: &upstreams,
+            upstreams,
             question,
             hedging: &self.hedging,
             context: &self.context,
@@ -228,7 +313,7 @@ impl Forward {
             failover: &self.config.failover,
             deadline,
         };
-        let reply = race.run(plan).await?;
+        let reply = race.run(plan, begun).await?;
         let next = self.leaves(&reply.message);
         Ok(Exchange { reply, next })
     }
@@ -282,16 +367,8 @@ impl Forward {
 
     /// Plans the attempts of one query.
     fn plan(&self, upstreams: &[Arc<Upstream>], question: &Question) -> Result<Plan, Failure> {
-        let now = Instant::now();
-        let candidate = |upstream: &Arc<Upstream>| upstream.candidate(question, now);
-        let candidates: Vec<_> = upstreams.iter().map(candidate).collect();
-        let plan = Plan::new(
-            self.config.policy,
-            &candidates,
-            self.turn.fetch_add(1, Ordering::Relaxed),
-            self.config.max_connect_attempts,
-            &mut rand::rng(),
-        );
+        let candidates = candidates(upstreams, question, Instant::now());
+        let plan = self.plan_for(&candidates, self.turn.fetch_add(1, Ordering::Relaxed));
         if plan.all_down() {
             self.context.families.broken();
             if self.config.failfast_all_unhealthy_upstreams {
@@ -304,6 +381,17 @@ impl Forward {
         Ok(plan)
     }
 
+    /// Plans the attempts of one query of some candidates.
+    fn plan_for(&self, candidates: &[Candidate], turn: usize) -> Plan {
+        Plan::new(
+            self.config.policy,
+            candidates,
+            turn,
+            self.config.max_connect_attempts,
+            &mut rand::rng(),
+        )
+    }
+
     /// Whether an answer is left to the stanza that follows.
     fn leaves(&self, message: &Message) -> bool {
         let rcode = message.rcode();
@@ -314,6 +402,44 @@ impl Forward {
                     .any(|record| record.section == Section::Answer)
         };
         self.config.next.contains(&rcode) || self.config.next_on_nodata && nodata()
+    }
+}
+
+// === impl First ===
+
+impl First {
+    /// Whom to ask.
+    pub(crate) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(self.attempt.upstream)
+    }
+
+    /// When an answer to what was sent at a time is overdue, at the latest after
+    /// [`MAX_WAIT`].
+    pub(crate) fn due(&self, upstream: &Upstream, at: Instant) -> Instant {
+        let is_repeat = is_repeat(1, self.upstreams.len());
+        let waits = Waits::new(upstream, Transport::Udp, self.attempt.round, is_repeat, at);
+        waits.due().min(at + MAX_WAIT)
+    }
+
+    /// Takes in that it was sent.
+    pub(crate) fn begin(&self, upstream: &Upstream) {
+        self.stanza.turn.fetch_add(1, Ordering::Relaxed);
+        upstream.asked();
+    }
+
+    /// Whether an answer with this code ends the question, so that no other
+    /// upstream need be asked.
+    pub(crate) fn is_final(&self, rcode: Rcode) -> bool {
+        // Codes above 15 are about EDNS and this hop, and FORMERR may be about
+        // the OPT.
+        rcode.0 <= 15
+            && !matches!(rcode, Rcode::FORMERR | Rcode::SERVFAIL)
+            && !self.stanza.config.failover.contains(&rcode)
+    }
+
+    /// Takes in that an answer has ended the question.
+    pub(crate) fn end(&self) {
+        self.stanza.hedging.query();
     }
 }
 
@@ -331,6 +457,19 @@ impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Longest that an answer is waited for before others are asked to wait for it.
+const MAX_WAIT: Duration = Duration::from_millis(250);
+
+/// What a plan goes by.
+fn candidates(
+    upstreams: &[Arc<Upstream>],
+    question: &Question,
+    now: Instant,
+) -> SmallVec<[Candidate; 4]> {
+    let candidate = |upstream: &Arc<Upstream>| upstream.candidate(question, now);
+    upstreams.iter().map(candidate).collect()
 }
 
 /// The upstreams for some targets. What was known of one is kept.

@@ -6,10 +6,12 @@
 //! arrives and does not match is ignored while the time lasts: an answer to
 //! give up on is not an attacker's to choose.
 
+use std::io;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::net::UdpSocket;
 
 use portolan_proto::Message;
 use portolan_proto::Rcode;
@@ -23,7 +25,10 @@ use crate::pool::Pool;
 use crate::pool::Socket;
 use crate::question::Hop;
 use crate::question::response_rcode;
+use crate::sockets::Connected;
+use crate::sockets::Sockets;
 use crate::stream::Exchanged;
+use crate::upstream::Upstream;
 
 /// UDP payload that is offered to upstreams, in octets: what passes any path
 /// without fragments (RFC 9715 §3).
@@ -49,9 +54,42 @@ pub(crate) struct Manner {
     pub(crate) anew: bool,
 }
 
+/// An exchange that a [`crate::Lane`] has begun, with an OPT and without a
+/// spelling of its own.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// The socket that the query was sent from.
+    pub(crate) socket: Connected,
+    /// When that was opened.
+    pub(crate) opened: Instant,
+    /// Queries that it was used for, this one included.
+    pub(crate) uses: u32,
+    /// The id of the query.
+    pub(crate) id: u16,
+    /// When it was sent.
+    pub(crate) started: Instant,
+    /// How often the upstream had refused a query before.
+    pub(crate) refusals: u64,
+    /// What has come, if that is not for the lane to judge.
+    pub(crate) arrived: Option<io::Result<Vec<u8>>>,
+}
+
 // === impl Link ===
 
 impl Link {
+    /// Opens a socket on a port of the system's choice, which is random.
+    pub(crate) fn connect(&self, sockets: &Sockets) -> io::Result<Connected> {
+        let io = UdpSocket::bind(self.local())?;
+        io.set_nonblocking(true)?;
+        io.connect(self.peer)?;
+        let local = io.local_addr()?;
+        Ok(Connected {
+            io,
+            local,
+            noted: sockets.note(local),
+        })
+    }
+
     /// The local address to bind: any port.
     pub(crate) fn local(&self) -> SocketAddr {
         let unspecified = || match self.peer {
@@ -62,20 +100,26 @@ impl Link {
     }
 }
 
-/// Asks a question and waits for its response until `deadline`.
+/// Asks a question, unless that was `begun`, and waits for its response until
+/// `deadline`.
 pub(crate) async fn exchange(
     pool: &Pool,
     question: &Question,
     manner: Manner,
+    begun: Option<Box<Begun>>,
     deadline: Instant,
 ) -> Result<Exchanged, ExchangeError> {
     let Manner { edns, exact, anew } = manner;
-    let id = rand::random();
-    let socket = {
-        let mut query = Vec::with_capacity(QUERY);
-        question.write_query(&mut query, id, edns.then_some(UDP_PAYLOAD), Hop::Udp);
-        let idle = if anew { None } else { pool.reuse(&query) };
-        idle.map_or_else(|| send(pool, &query), Ok)?
+    let (socket, id, arrived) = match begun {
+        Some(begun) => begun.adopt(pool)?,
+        None => {
+            let id = rand::random();
+            let mut query = Vec::with_capacity(QUERY);
+            question.write_query(&mut query, id, edns.then_some(UDP_PAYLOAD), Hop::Udp);
+            let idle = if anew { None } else { pool.reuse(&query) };
+            let socket = idle.map_or_else(|| send(pool, &query), Ok)?;
+            (socket, id, None)
+        }
     };
     let read = |datagram: &[u8]| {
         if question.is_answered_by(datagram, id) {
@@ -86,7 +130,14 @@ pub(crate) async fn exchange(
         }
         (edns && question.is_header_error(datagram, id)).then_some(Err(Cause::NoEdns))
     };
-    let received = socket.receive(deadline, read).await;
+    let received = match arrived {
+        Some(Err(error)) => Err(error.into()),
+        Some(Ok(datagram)) => match read(&datagram) {
+            Some(read) => Ok(read),
+            None => socket.receive(deadline, read).await,
+        },
+        None => socket.receive(deadline, read).await,
+    };
     let (local, reused) = (socket.local, socket.is_reused());
     let cause = match received {
         Ok(Ok(message)) if edns && lacks_edns(&message) => Cause::NoEdns,
@@ -126,6 +177,27 @@ pub(crate) async fn probe(
     let received = socket.receive(deadline, read).await;
     received.map_err(|cause| failed(pool, Step::Read, Some(socket.local), cause))
 }
+
+// === impl Begun ===
+
+impl Begun {
+    /// Whether the upstream has refused a query since this one was sent.
+    pub(crate) fn is_refused(&self, upstream: &Upstream) -> bool {
+        upstream.refusals() != self.refusals
+    }
+
+    /// The socket for the query runtime, the id of the query, and what has
+    /// arrived.
+    fn adopt(self, pool: &Pool) -> Result<Adopted, ExchangeError> {
+        let Connected { io, local, noted } = self.socket;
+        let socket = Socket::new(io, local, self.opened, self.uses, noted);
+        let socket = socket.map_err(|error| failed(pool, Step::Dial, Some(local), error.into()))?;
+        Ok((socket, self.id, self.arrived))
+    }
+}
+
+/// What [`Begun`] leaves to be waited for.
+type Adopted = (Socket, u16, Option<io::Result<Vec<u8>>>);
 
 /// Sends a query from a new socket.
 fn send(pool: &Pool, query: &[u8]) -> Result<Socket, ExchangeError> {

@@ -1,5 +1,6 @@
 //! One server that queries are sent to.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -7,6 +8,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -42,6 +44,7 @@ use crate::metrics::UpstreamMetrics;
 use crate::policy::Candidate;
 use crate::policy::RoundTrip;
 use crate::pool::Pool;
+use crate::sockets::Connected;
 use crate::sockets::Sockets;
 use crate::stream::Exchanged;
 use crate::stream::Streamed;
@@ -49,6 +52,7 @@ use crate::target::Proof;
 use crate::target::Protection;
 use crate::target::Target;
 use crate::udp;
+use crate::udp::Begun;
 use crate::udp::Link;
 use crate::udp::Manner;
 
@@ -73,6 +77,8 @@ pub(crate) struct Upstream {
     failure: Arc<Notify>,
     /// Rung when it refuses what is sent to it over UDP.
     refusal: Notify,
+    /// How often it has.
+    refusals: AtomicU64,
     /// Smoothed round trip over UDP and over TCP.
     round_trips: [Measured; 2],
     /// Its UDP sockets.
@@ -148,6 +154,7 @@ impl Upstream {
             health: Mutex::new(Health::new(settings.max_fails, settings.interval)),
             failure: Arc::default(),
             refusal: Notify::new(),
+            refusals: AtomicU64::new(0),
             round_trips: Default::default(),
             lacks_edns: Lapse::default(),
             lacks_spelling: Lapse::default(),
@@ -190,33 +197,30 @@ impl Upstream {
         self.metrics.hedged();
     }
 
-    /// Asks a question and waits for its answer until `deadline`, on a new
-    /// socket where the question is asked `anew`. What comes of it counts for
-    /// health, but for a failure on a transport that is not the question's:
-    /// not everybody has TCP.
+    /// Asks a question, unless that was `begun`, and waits for its answer until
+    /// `deadline`, on a new socket where the question is asked `anew`. What
+    /// comes of it counts for health, but for a failure on a transport that is
+    /// not the question's: not everybody has TCP.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         question: &Question,
         transport: Transport,
         anew: bool,
+        begun: Option<Box<Begun>>,
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
-        let started = Instant::now();
-        self.metrics.sent();
-        let result = self.exchange(question, transport, anew, deadline).await;
+        let started = match &begun {
+            Some(begun) => begun.started,
+            None => {
+                self.asked();
+                Instant::now()
+            }
+        };
+        let exchanged = self.exchange(question, transport, anew, begun, deadline);
+        let result = exchanged.await;
         let taken = started.elapsed();
         match &result {
-            Ok(message) => {
-                self.round_trips[transport as usize].add(taken);
-                self.metrics.answered(message.rcode(), taken);
-                if self.settings.is_strict && message.rcode() == Rcode::SERVFAIL {
-                    // It may be the name's fault: a probe will tell.
-                    self.failed();
-                } else {
-                    self.answered();
-                }
-                self.is_lack_told.store(false, Ordering::Relaxed);
-            }
+            Ok(message) => self.heard(message, transport, taken),
             Err(error) if error.is_answer() => self.answered(),
             Err(error) if error.is_local() => self.tell_lack(error),
             Err(error) => {
@@ -230,11 +234,72 @@ impl Upstream {
         result
     }
 
+    /// Takes in an answer and how long it has taken.
+    fn heard(self: &Arc<Self>, message: &Message, transport: Transport, taken: Duration) {
+        self.round_trips[transport as usize].add(taken);
+        self.metrics.answered(message.rcode(), taken);
+        if self.settings.is_strict && message.rcode() == Rcode::SERVFAIL {
+            // It may be the name's fault: a probe will tell.
+            self.failed();
+        } else {
+            self.answered();
+        }
+        self.is_lack_told.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a question is asked here in the ordinary way: over UDP, with an
+    /// OPT, as the client spelled it.
+    pub(crate) fn is_ordinary_for(&self, question: &Question, now: Instant) -> bool {
+        question.transport == Transport::Udp
+            && self.transport(question) == Transport::Udp
+            && !self.settings.prefer_udp
+            && !self.settings.case_randomization
+            && !self.lacks_edns.is_known(now.into_std())
+    }
+
+    /// A new socket to it.
+    pub(crate) fn connect(&self) -> io::Result<Connected> {
+        self.pool.link().connect(&self.settings.sockets)
+    }
+
+    /// Whether there is room for another idle socket.
+    pub(crate) fn has_room(&self) -> bool {
+        self.settings.sockets.has_room()
+    }
+
+    /// Counts a query that is sent to it.
+    pub(crate) fn asked(&self) {
+        self.metrics.sent();
+    }
+
+    /// How often idle sockets to it have turned out to be of no use.
+    pub(crate) fn voids(&self) -> u64 {
+        self.pool.voids()
+    }
+
+    /// Has no socket be used again that was opened up to now.
+    pub(crate) fn void(&self) {
+        self.pool.void();
+    }
+
+    /// Takes in that a lane had an answer of it, after what `udp::exchange` and
+    /// [`Self::exchange`] make of one.
+    pub(crate) fn heard_by_lane(
+        self: &Arc<Self>,
+        message: &mut Message,
+        reused: bool,
+        taken: Duration,
+    ) {
+        self.metrics.datagrams(reused);
+        bound_ttls(message);
+        self.heard(message, Transport::Udp, taken);
+    }
+
     /// Asks whether it has anything to say to a question, until `deadline`.
     /// That does not count for health.
     pub(crate) async fn responds(&self, question: &Question, deadline: Instant) -> bool {
         let transport = self.transport(question);
-        let exchange = self.exchange(question, transport, true, deadline);
+        let exchange = self.exchange(question, transport, true, None, deadline);
         exchange.await.is_ok()
     }
 
@@ -268,6 +333,11 @@ impl Upstream {
         self.refusal.notified().await;
     }
 
+    /// How often it has done so.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
     /// Sees to it that somebody sends the probe that is due.
     fn have_watched(self: &Arc<Self>, is_unwatched: bool) {
         if is_unwatched {
@@ -282,6 +352,7 @@ impl Upstream {
     /// Tells those who wait for it that it refuses what is sent over UDP.
     fn tell_refusal(&self, error: &ExchangeError) {
         if error.is_refusal() {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
             self.refusal.notify_waiters();
         }
     }
@@ -305,10 +376,11 @@ impl Upstream {
         question: &Question,
         transport: Transport,
         anew: bool,
+        begun: Option<Box<Begun>>,
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
         let (mut message, network) = match transport {
-            Transport::Udp => (self.over_udp(question, anew, deadline).await?, "udp"),
+            Transport::Udp => (self.over_udp(question, anew, begun, deadline).await?, "udp"),
             Transport::Tcp => (self.over_connection(question, deadline).await?, "tcp"),
         };
         // RFC 6895 §2.3: codes above 15 are about EDNS and this hop.
@@ -321,10 +393,7 @@ impl Upstream {
                 cause: Cause::HopRcode(message.rcode()),
             });
         }
-        // RFC 2181 §8: a TTL with the most significant bit set is 0.
-        if message.records().any(|record| record.ttl > MAX_TTL) {
-            message.map_ttls(|ttl| if ttl > MAX_TTL { 0 } else { ttl });
-        }
+        bound_ttls(&mut message);
         Ok(message)
     }
 
@@ -346,17 +415,20 @@ impl Upstream {
         &self,
         question: &Question,
         anew: bool,
+        mut begun: Option<Box<Begun>>,
         deadline: Instant,
     ) -> Result<Message, ExchangeError> {
         let now = Instant::now().into_std();
-        let exact = self.settings.case_randomization && !self.lacks_spelling.is_known(now);
+        let exact = self.settings.case_randomization
+            && begun.is_none()
+            && !self.lacks_spelling.is_known(now);
         let respelled = exact.then(|| Box::new(question.in_random_case()));
         let question = respelled.as_deref().unwrap_or(question);
-        let offers_edns = !self.lacks_edns.is_known(now);
+        let offers_edns = begun.is_some() || !self.lacks_edns.is_known(now);
         let mut edns = offers_edns;
         let exchanged = loop {
             let manner = Manner { edns, exact, anew };
-            match udp::exchange(&self.pool, question, manner, deadline).await {
+            match udp::exchange(&self.pool, question, manner, begun.take(), deadline).await {
                 // RFC 6891 §7: FORMERR to an OPT; ask again without.
                 Err(error) if edns && matches!(error.cause, Cause::NoEdns) => edns = false,
                 exchanged => break exchanged,
@@ -557,6 +629,13 @@ impl Settings {
             tracker: context.tracker.clone(),
             token,
         }
+    }
+}
+
+/// RFC 2181 §8: a TTL with the most significant bit set is 0.
+fn bound_ttls(message: &mut Message) {
+    if message.records().any(|record| record.ttl > MAX_TTL) {
+        message.map_ttls(|ttl| if ttl > MAX_TTL { 0 } else { ttl });
     }
 }
 

@@ -6,6 +6,7 @@ mod caching;
 mod encrypted;
 mod exchange;
 mod failover;
+mod lane;
 mod patience;
 mod special;
 mod support;

@@ -3,25 +3,37 @@
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
+use std::net::UdpSocket;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use portolan_forward::Answer;
+use portolan_forward::Arrival;
 use portolan_forward::Asker;
 use portolan_forward::Cache;
 use portolan_forward::CacheConfig;
 use portolan_forward::CacheLabels;
 use portolan_forward::Config;
 use portolan_forward::Context;
+use portolan_forward::Failure;
 use portolan_forward::Families;
 use portolan_forward::Forward;
+use portolan_forward::Lane;
 use portolan_forward::Question;
 use portolan_forward::Resolver;
+use portolan_forward::SocketRoom;
 use portolan_forward::UpstreamConfig;
 use portolan_proto::Class;
 use portolan_proto::Rtype;
 use portolan_testkit::upstream::FakeUpstream;
 use prometheus::Registry;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,8 +44,80 @@ pub(crate) const CLIENT: Asker = Asker {
     local: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
 };
 
+/// A thread with a lane.
+pub(crate) struct LaneThread {
+    /// What it is to ask.
+    tasks: mpsc::Sender<Task>,
+    /// Questions that ended in it with an answer.
+    pub(crate) answered: Arc<AtomicUsize>,
+    /// Whether it is to leave all questions to others.
+    is_ending: Arc<AtomicBool>,
+}
+
+/// A question for a lane, and where what comes of it goes; `None` if the lane
+/// does not ask it.
+type Task = (Resolver, Question, oneshot::Sender<Option<Arrival>>);
+
+impl LaneThread {
+    /// Begins.
+    fn start() -> Self {
+        let (tasks, orders) = mpsc::channel::<Task>();
+        let answered = Arc::<AtomicUsize>::default();
+        let is_ending = Arc::<AtomicBool>::default();
+        let (runtime, count) = (Handle::current(), Arc::clone(&answered));
+        let end = Arc::clone(&is_ending);
+        std::thread::spawn(move || {
+            let _runtime = runtime.enter();
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let mut lane = Lane::new(&socket, 1);
+            loop {
+                match orders.recv_timeout(Duration::from_millis(1)) {
+                    Ok((resolver, question, end)) => {
+                        if let Err(end) = lane.ask(&resolver, Arc::new(question), end) {
+                            drop(end.send(None));
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+                let each = |end: oneshot::Sender<_>, arrival| {
+                    let is_answer = matches!(arrival, Arrival::Answer(_));
+                    count.fetch_add(usize::from(is_answer), Ordering::Relaxed);
+                    drop(end.send(Some(arrival)));
+                };
+                if end.load(Ordering::Relaxed) {
+                    lane.leave_all(each);
+                } else {
+                    lane.poll(false, each);
+                }
+                lane.tidy();
+            }
+        });
+        Self {
+            tasks,
+            answered,
+            is_ending,
+        }
+    }
+
+    /// Has it leave all questions to others from now on.
+    pub(crate) fn leave_all(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    /// What comes of a question; `None` if the lane does not ask it.
+    pub(crate) async fn ask(&self, resolver: &Resolver, question: &Question) -> Option<Arrival> {
+        let (end, arrival) = oneshot::channel();
+        let task = (resolver.clone(), question.clone(), end);
+        self.tasks.send(task).unwrap();
+        arrival.await.unwrap()
+    }
+}
+
 /// A resolver and what it runs in.
 pub(crate) struct Setup {
+    /// Asks for it.
+    pub(crate) lane: LaneThread,
     /// The resolver.
     pub(crate) resolver: Resolver,
     /// Its surroundings.
@@ -57,19 +141,21 @@ impl Setup {
         }
         let cache = cache.map(|cache| Cache::new(cache, &CacheLabels::default(), &context));
         Self {
+            lane: LaneThread::start(),
             resolver: Resolver::new(cache, stanzas, &context),
             context,
             registry,
         }
     }
 
-    /// Asks as the server does: the cache, then upstreams.
-    pub(crate) async fn ask(
-        &self,
-        question: &Question,
-    ) -> Result<Answer, portolan_forward::Failure> {
-        match self.resolver.cached(question, Instant::now().into_std()) {
-            Some(answer) => Ok(answer),
+    /// Asks as the server does: the cache, then a lane, then upstreams.
+    pub(crate) async fn ask(&self, question: &Question) -> Result<Answer, Failure> {
+        if let Some(answer) = self.resolver.cached(question, Instant::now().into_std()) {
+            return Ok(answer);
+        }
+        match self.lane.ask(&self.resolver, question).await {
+            Some(Arrival::Answer(answer)) => Ok(answer),
+            Some(Arrival::Unfinished(unfinished)) => unfinished.finish().await,
             None => {
                 let question = Arc::new(question.clone());
                 self.resolver.resolve(&question, CLIENT).await
@@ -93,7 +179,8 @@ impl Setup {
 pub(crate) fn context() -> (Context, Registry) {
     let registry = Registry::new();
     let families = Families::register(&registry).unwrap();
-    let context = Context::new(TaskTracker::new(), CancellationToken::new(), families);
+    let context = Context::new(TaskTracker::new(), CancellationToken::new(), families)
+        .with_socket_room(SocketRoom::within(1 << 20, u64::MAX, 1));
     (context, registry)
 }
 

@@ -1,0 +1,134 @@
+//! Which UDP sockets to an upstream are used again.
+//!
+//! A socket of its own for each query is the best there is against forgers,
+//! who have to guess its port (RFC 5452 §9.2), and costs more than the query
+//! itself. Where many queries go to one upstream, a socket that has had its
+//! answer is therefore kept for another query, in a way that leaves the port
+//! hard to guess:
+//!
+//! - there are at least [`CHOICE`] idle ones to draw from, by chance, out of
+//!   the half that was used longest ago; otherwise a new one is opened. So no
+//!   port comes back within [`CHOICE`] / 2 queries;
+//! - none is used more than [`USES`] times or longer than [`LIFE`];
+//! - one query at a time is on a socket, under an id of its own;
+//! - one that anything has reached while it was idle is closed, so that
+//!   nobody can lay in guesses; so is one that had no answer or an error.
+//!
+//! A socket is bound to the route that there was when it was opened. When one
+//! fails, all that are older than the failure are closed.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Fewest idle sockets that one is chosen from.
+pub(crate) const CHOICE: usize = 1024;
+
+/// Most queries on one socket.
+pub(crate) const USES: u32 = 64;
+
+/// Longest that a socket is used.
+pub(crate) const LIFE: Duration = Duration::from_secs(10);
+
+/// The idle sockets to one upstream.
+#[derive(Debug)]
+pub(crate) struct Idle<S> {
+    /// In the order in which they came back.
+    queue: VecDeque<S>,
+    /// Those opened no later than this are not used again.
+    void: Option<Instant>,
+    /// Fewest that one is chosen from.
+    choice: usize,
+}
+
+/// A socket that may be used again.
+pub(crate) trait Port {
+    /// When it was opened.
+    fn opened(&self) -> Instant;
+
+    /// Queries that it was used for.
+    fn uses(&self) -> u32;
+}
+
+// === impl Idle ===
+
+impl<S: Port> Idle<S> {
+    /// None yet, and so many to choose from.
+    pub(crate) fn with_choice(choice: usize) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            void: None,
+            choice,
+        }
+    }
+
+    /// Takes out one of those used longest ago, if there are enough. The error
+    /// is one that is not to be used again.
+    pub(crate) fn choose(&mut self, now: Instant) -> Option<Result<S, S>> {
+        let count = self.queue.len();
+        if count < self.choice {
+            return None;
+        }
+        let chosen = self
+            .queue
+            .swap_remove_front(rand::random_range(..count / 2))?;
+        Some(if self.is_valid(&chosen, now) {
+            Ok(chosen)
+        } else {
+            Err(chosen)
+        })
+    }
+
+    /// Takes back a socket that has had its answer. Gives one to be closed:
+    /// this one if it is not to be used again or there is no room, or another
+    /// that is not to be.
+    pub(crate) fn put_back(&mut self, socket: S, now: Instant, has_room: bool) -> Option<S> {
+        let is_kept = socket.uses() < USES
+            && self.queue.len() < 2 * self.choice
+            && self.is_valid(&socket, now)
+            && has_room;
+        if !is_kept {
+            return Some(socket);
+        }
+        self.queue.push_back(socket);
+        self.pop_invalid(now)
+    }
+
+    /// Has none be used again that was opened up to now.
+    pub(crate) fn void(&mut self, now: Instant) {
+        self.void = Some(now);
+    }
+
+    /// Takes out the first one if it is not to be used again.
+    pub(crate) fn pop_invalid(&mut self, now: Instant) -> Option<S> {
+        let first = self.queue.front()?;
+        if self.is_valid(first, now) {
+            return None;
+        }
+        self.queue.pop_front()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut S> {
+        self.queue.iter_mut()
+    }
+
+    /// Whether a socket may be used again.
+    fn is_valid(&self, socket: &S, now: Instant) -> bool {
+        now.saturating_duration_since(socket.opened()) < LIFE
+            && self.void.is_none_or(|void| socket.opened() > void)
+    }
+}
+
+impl<S: Port> Default for Idle<S> {
+    fn default() -> Self {
+        Self::with_choice(CHOICE)
+    }
+}

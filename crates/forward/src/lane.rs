@@ -1,0 +1,504 @@
+//! The short way of a question to an upstream: over UDP, from one thread.
+//!
+//! A [`Lane`] asks for a thread that reads datagrams in batches itself, without
+//! a task for each question and without another thread. It asks what is asked
+//! in the ordinary way, and ends with an answer that ends the question. It
+//! decides nothing of its own: whom to ask, what an answer is and what is kept
+//! of it say those that the query runtime asks too. What is not ordinary is
+//! not begun here; what is late, or not an answer, goes on there as
+//! [`Unfinished`], with the socket, as if it had begun there.
+//!
+//! Its sockets are its own and used again as [`crate::idle`] tells. One that
+//! something reaches while it is idle is closed with the next look at what has
+//! arrived, which is before the questions of the next batch are asked.
+
+mod road;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::epoll::Epoll;
+use nix::sys::epoll::EpollCreateFlags;
+use nix::sys::epoll::EpollEvent;
+use nix::sys::epoll::EpollFlags;
+use nix::sys::epoll::EpollTimeout;
+use portolan_proto::Message;
+use slab::Slab;
+use tokio::time::Instant;
+
+use crate::Answer;
+use crate::Question;
+use crate::Resolver;
+use crate::idle::CHOICE;
+use crate::idle::Idle;
+use crate::question::Hop;
+use crate::resolver::Departure;
+use crate::resolver::Read;
+use crate::resolver::Unfinished;
+use crate::sockets::Connected;
+use crate::udp::Begun;
+use crate::udp::UDP_PAYLOAD;
+use crate::upstream::Upstream;
+use road::Rest;
+use road::Road;
+use road::Ticket;
+
+/// Asks upstreams over UDP for one thread. `T` is what belongs to a question.
+#[derive(Debug)]
+pub struct Lane<T> {
+    /// What its sockets have to say; `None` where the system has no more of
+    /// these, and everything goes the long way.
+    epoll: Option<Epoll>,
+    /// Its sockets, by the number that the system tells them by.
+    sockets: Slab<Socket<T>>,
+    /// Those of each upstream.
+    roads: Vec<Road>,
+    /// Fewest idle sockets to an upstream that one is chosen from.
+    choice: usize,
+    /// Questions without an answer.
+    waiting: usize,
+    /// Tells a socket from another one that had its place.
+    number: u64,
+    /// Whether anything may have reached an idle socket that is not known.
+    is_blind: bool,
+    /// Room for a query.
+    query: Vec<u8>,
+    /// Room for a datagram.
+    datagram: Box<[u8; RECEIVE]>,
+    /// Room for what the sockets have to say.
+    events: Box<[EpollEvent; EVENTS]>,
+}
+
+/// How a question ends in a lane.
+#[derive(Debug)]
+pub enum Arrival {
+    /// With an answer.
+    Answer(Answer),
+    /// Not yet.
+    Unfinished(Box<Unfinished>),
+}
+
+/// A socket.
+#[derive(Debug)]
+struct Socket<T> {
+    /// The socket.
+    connected: Connected,
+    /// Tells it from another one that had its place.
+    number: u64,
+    /// When it was opened.
+    opened: Instant,
+    /// Queries that it was used for.
+    uses: u32,
+    /// What it waits for.
+    flight: Option<Flight<T>>,
+}
+
+/// A question that was sent.
+#[derive(Debug)]
+struct Flight<T> {
+    /// What belongs to it.
+    item: T,
+    /// The question.
+    departure: Box<Departure>,
+    /// The id of the query.
+    id: u16,
+    /// When it was sent.
+    started: Instant,
+    /// How often the upstream had refused a query before.
+    refusals: u64,
+}
+
+// === impl Lane ===
+
+impl<T> Lane<T> {
+    /// A lane without sockets, one of so many `lanes` that share the questions.
+    /// [`Self::poll`] waits for a socket of the thread's own, too.
+    pub fn new(watched: impl AsFd, lanes: usize) -> Self {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).ok();
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, WATCHED);
+        let epoll = epoll.filter(|epoll| epoll.add(watched, event).is_ok());
+        if epoll.is_none() {
+            tracing::warn!(
+                plugin = "forward",
+                "no epoll: every query takes the long way"
+            );
+        }
+        Self {
+            epoll,
+            sockets: Slab::new(),
+            roads: Vec::new(),
+            choice: (CHOICE / lanes.max(1)).max(LEAST_CHOICE),
+            waiting: 0,
+            number: 0,
+            is_blind: false,
+            query: Vec::with_capacity(QUERY),
+            datagram: Box::new([0; RECEIVE]),
+            events: Box::new([EpollEvent::empty(); EVENTS]),
+        }
+    }
+
+    /// Whether no question waits for an answer.
+    pub fn is_idle(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Asks a question that the cache has no answer to. Gives back what belongs
+    /// to it if it is one for [`Resolver::resolve`].
+    ///
+    /// # Errors
+    ///
+    /// What belongs to the question, which was not asked.
+    pub fn ask(&mut self, resolver: &Resolver, question: Arc<Question>, item: T) -> Result<(), T> {
+        if self.waiting >= MOST {
+            return Err(item);
+        }
+        let now = Instant::now();
+        let Some(departure) = resolver.depart(question, now) else {
+            return Err(item);
+        };
+        let Some(upstream) = departure.first.upstream().cloned() else {
+            return Err(item);
+        };
+        let id = rand::random();
+        self.query.clear();
+        let question = &departure.question;
+        question.write_query(&mut self.query, id, Some(UDP_PAYLOAD), Hop::Udp);
+        let refusals = upstream.refusals();
+        let road = self.road(&upstream);
+        let sent = self.send(road, &upstream, now);
+        let socket = sent.and_then(|key| Some((key, self.sockets.get_mut(key)?)));
+        let Some(((key, socket), road)) = socket.zip(self.roads.get_mut(road)) else {
+            return Err(item);
+        };
+        departure.begin(&upstream);
+        road.sent.push_back(Ticket {
+            key,
+            number: socket.number,
+            uses: socket.uses,
+            due: departure.first.due(&upstream, now),
+        });
+        socket.flight = Some(Flight {
+            item,
+            departure: Box::new(departure),
+            id,
+            started: now,
+            refusals,
+        });
+        self.waiting += 1;
+        Ok(())
+    }
+
+    /// Hands what has arrived, and what is late, to `each`. With `waits`, waits
+    /// for the first of that, for the socket that is watched, or a tenth of a
+    /// second. Says whether that socket may have something to say.
+    pub fn poll(&mut self, waits: bool, mut each: impl FnMut(T, Arrival)) -> bool {
+        let timeout = if waits {
+            self.timeout()
+        } else {
+            EpollTimeout::ZERO
+        };
+        let count = self.wait(timeout);
+        self.is_blind = count == EVENTS;
+        let mut is_watched_ready = self.is_blind;
+        let now = Instant::now();
+        for index in 0..count {
+            match self.events.get(index).map(EpollEvent::data) {
+                None => {}
+                Some(WATCHED) => is_watched_ready = true,
+                Some(key) => {
+                    let key = usize::try_from(key).unwrap_or(usize::MAX);
+                    self.read(key, now, &mut each);
+                }
+            }
+        }
+        self.leave_late(now, &mut each);
+        is_watched_ready
+    }
+
+    /// Leaves all questions to others.
+    pub fn leave_all(&mut self, mut each: impl FnMut(T, Arrival)) {
+        for index in 0..self.roads.len() {
+            self.leave_sent(index, &mut each);
+        }
+    }
+
+    /// Closes some idle sockets that are not to be used again, and forgets
+    /// upstreams without any. There may be more: it takes its time.
+    pub fn tidy(&mut self) {
+        let now = Instant::now();
+        for road in &mut self.roads {
+            road.forget_answered(&self.sockets);
+            for _ in 0..SWEEP {
+                match road.idle.pop_invalid(now) {
+                    Some(rest) => close(&mut self.sockets, rest),
+                    None => break,
+                }
+            }
+        }
+        self.roads
+            .retain(|road| !road.idle.is_empty() || !road.sent.is_empty());
+    }
+
+    /// Waits for sockets that have something to say. Gives how many there are.
+    fn wait(&mut self, timeout: EpollTimeout) -> usize {
+        let epoll = self.epoll.as_ref();
+        // A signal is as good as nothing.
+        epoll.map_or(0, |it| it.wait(&mut *self.events, timeout).unwrap_or(0))
+    }
+
+    /// How long there is nothing to do if nothing arrives.
+    fn timeout(&self) -> EpollTimeout {
+        let now = Instant::now();
+        let due = self.roads.iter().filter_map(|road| road.sent.front());
+        let least = due.map(|ticket| ticket.due.saturating_duration_since(now));
+        let least = least.min().map_or(PAUSE, |least| least.min(PAUSE));
+        // Not before it is due.
+        u16::try_from(least.as_millis() + 1).map_or(EpollTimeout::ZERO, EpollTimeout::from)
+    }
+
+    /// The way to an upstream.
+    fn road(&mut self, upstream: &Arc<Upstream>) -> usize {
+        let is_it = |road: &Road| Arc::ptr_eq(&road.upstream, upstream);
+        self.roads.iter().position(is_it).unwrap_or_else(|| {
+            self.roads.push(Road {
+                upstream: Arc::clone(upstream),
+                idle: Idle::with_choice(self.choice),
+                voids: upstream.voids(),
+                sent: VecDeque::new(),
+            });
+            self.roads.len() - 1
+        })
+    }
+
+    /// Sends the query in hand, from an idle socket or a new one. Gives the
+    /// place of the socket.
+    fn send(&mut self, road: usize, upstream: &Arc<Upstream>, now: Instant) -> Option<usize> {
+        // Without a question under way, nobody has looked.
+        if self.is_blind || self.waiting == 0 {
+            self.look();
+        }
+        let road = self.roads.get_mut(road)?;
+        if road.voids != upstream.voids() {
+            road.voids = upstream.voids();
+            road.idle.void(now);
+        }
+        let chosen = road.idle.choose(now);
+        let reused = match chosen {
+            Some(Ok(rest)) => Some(rest.key).filter(|_| rest.is_of(&self.sockets)),
+            Some(Err(rest)) => {
+                close(&mut self.sockets, rest);
+                None
+            }
+            None => None,
+        };
+        let key = match reused {
+            Some(key) => key,
+            // It could not be kept: that is for those who share theirs.
+            None if !upstream.has_room() => return None,
+            None => self.open(upstream, now)?,
+        };
+        let socket = self.sockets.get_mut(key)?;
+        socket.uses += 1;
+        if socket.connected.io.send(&self.query).is_err() {
+            if socket.uses > 1 {
+                upstream.void();
+            }
+            self.sockets.remove(key);
+            return None;
+        }
+        Some(key)
+    }
+
+    /// Opens a socket. Gives its place.
+    fn open(&mut self, upstream: &Upstream, now: Instant) -> Option<usize> {
+        let connected = upstream.connect().ok()?;
+        self.number += 1;
+        let place = self.sockets.vacant_entry();
+        let key = place.key();
+        let data = u64::try_from(key).ok()?;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, data);
+        self.epoll.as_ref()?.add(&connected.io, event).ok()?;
+        place.insert(Socket {
+            connected,
+            number: self.number,
+            opened: now,
+            uses: 0,
+            flight: None,
+        });
+        Some(key)
+    }
+
+    /// Closes idle sockets that something has reached.
+    fn look(&mut self) {
+        // Each call tells of others.
+        for _ in 0..=self.sockets.len() / EVENTS {
+            let count = self.wait(EpollTimeout::ZERO);
+            for event in self.events.iter().take(count) {
+                let key = usize::try_from(event.data()).unwrap_or(usize::MAX);
+                let is_idle = |socket: &Socket<T>| socket.flight.is_none();
+                if self.sockets.get(key).is_some_and(is_idle) {
+                    self.sockets.remove(key);
+                }
+            }
+            if count < EVENTS {
+                break;
+            }
+        }
+        self.is_blind = false;
+    }
+
+    /// Reads a socket that has something to say.
+    fn read(&mut self, key: usize, now: Instant, each: &mut impl FnMut(T, Arrival)) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let Some(flight) = &socket.flight else {
+            // Whoever sent this may have laid in more.
+            self.sockets.remove(key);
+            return;
+        };
+        let arrived = match socket.connected.io.recv(&mut *self.datagram) {
+            Ok(length) => {
+                let datagram = self.datagram.get(..length).unwrap_or_default();
+                match flight.departure.read(datagram, flight.id) {
+                    Read::Answer(message) => {
+                        self.arrive(key, message, now, each);
+                        return;
+                    }
+                    Read::Stray => return,
+                    Read::Other => Ok(datagram.to_vec()),
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => Err(error),
+        };
+        let is_refusal = arrived.is_err();
+        let upstream = flight.departure.first.upstream().cloned();
+        self.leave(key, Some(arrived), each);
+        // What that upstream was sent meanwhile may be in vain.
+        if is_refusal && let Some(upstream) = upstream {
+            let road = self.road(&upstream);
+            self.leave_sent(road, each);
+        }
+    }
+
+    /// Ends a question with its answer.
+    fn arrive(
+        &mut self,
+        key: usize,
+        message: Message,
+        now: Instant,
+        each: &mut impl FnMut(T, Arrival),
+    ) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let Some(flight) = socket.flight.take() else {
+            return;
+        };
+        self.waiting -= 1;
+        let rest = Rest {
+            key,
+            number: socket.number,
+            opened: socket.opened,
+            uses: socket.uses,
+        };
+        let taken = now.saturating_duration_since(flight.started);
+        if let Some(upstream) = flight.departure.first.upstream().cloned() {
+            let road = self.road(&upstream);
+            if let Some(road) = self.roads.get_mut(road)
+                && let Some(rest) = road.idle.put_back(rest, now, upstream.has_room())
+            {
+                close(&mut self.sockets, rest);
+            }
+            let answer = flight
+                .departure
+                .arrive(&upstream, message, rest.uses > 1, taken);
+            each(flight.item, Arrival::Answer(answer));
+        }
+    }
+
+    /// Leaves what is late to others.
+    fn leave_late(&mut self, now: Instant, each: &mut impl FnMut(T, Arrival)) {
+        for index in 0..self.roads.len() {
+            while let Some(road) = self.roads.get_mut(index)
+                && let Some(ticket) = road.pop_late(&self.sockets, now)
+            {
+                self.leave(ticket.key, None, each);
+            }
+        }
+    }
+
+    /// Leaves all that was sent on a road to others.
+    fn leave_sent(&mut self, index: usize, each: &mut impl FnMut(T, Arrival)) {
+        while let Some(road) = self.roads.get_mut(index)
+            && let Some(ticket) = road.pop_waiting(&self.sockets)
+        {
+            self.leave(ticket.key, None, each);
+        }
+    }
+
+    /// Leaves a question to others, with its socket and what has arrived.
+    fn leave(
+        &mut self,
+        key: usize,
+        arrived: Option<io::Result<Vec<u8>>>,
+        each: &mut impl FnMut(T, Arrival),
+    ) {
+        let Some(socket) = self.sockets.try_remove(key) else {
+            return;
+        };
+        // It is not closed, only listened to by somebody else.
+        if let Some(epoll) = &self.epoll {
+            let _: Result<(), _> = epoll.delete(&socket.connected.io);
+        }
+        if let Some(flight) = socket.flight {
+            self.waiting -= 1;
+            let unfinished = flight.departure.leave(Box::new(Begun {
+                socket: socket.connected,
+                opened: socket.opened,
+                uses: socket.uses,
+                id: flight.id,
+                started: flight.started,
+                refusals: flight.refusals,
+                arrived,
+            }));
+            each(flight.item, Arrival::Unfinished(Box::new(unfinished)));
+        }
+    }
+}
+
+/// Closes a socket, if it is there.
+fn close<T>(sockets: &mut Slab<Socket<T>>, rest: Rest) {
+    if rest.is_of(sockets) {
+        sockets.remove(rest.key);
+    }
+}
+
+/// Most questions that wait in a lane. More go the long way, where there are
+/// bounds for each client.
+const MOST: usize = 256;
+
+/// Fewest idle sockets that one is chosen from, however many lanes there are.
+const LEAST_CHOICE: usize = CHOICE / 2;
+
+/// Octets of a datagram that are read.
+const RECEIVE: usize = 4096;
+
+/// Most sockets to one upstream that are closed together.
+const SWEEP: usize = 32;
+
+/// Octets that most queries fit.
+const QUERY: usize = 512;
+
+/// What the system tells of at a time.
+const EVENTS: usize = 128;
+
+/// What a socket is told by that is watched.
+const WATCHED: u64 = u64::MAX;
+
+/// Longest pause without a look at what there is to do.
+const PAUSE: Duration = Duration::from_millis(100);

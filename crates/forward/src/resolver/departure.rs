@@ -1,0 +1,150 @@
+//! A question on its short way, from a lane's point of view.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portolan_proto::Message;
+
+use super::Inner;
+use super::answer;
+use super::authentic_data;
+use crate::Answer;
+use crate::Failure;
+use crate::Forward;
+use crate::Question;
+use crate::flight::Joined;
+use crate::flight::Landing;
+use crate::race::Reply;
+use crate::stanza::First;
+use crate::udp::Begun;
+use crate::upstream::Upstream;
+
+/// A question that a lane asks.
+#[derive(Debug)]
+pub(crate) struct Departure {
+    /// Who has it asked.
+    pub(super) inner: Arc<Inner>,
+    /// The question.
+    pub(crate) question: Arc<Question>,
+    /// Takes it off the table of what is being asked.
+    pub(super) landing: Landing,
+    /// Whom to ask.
+    pub(crate) first: First,
+    /// What the cache had forgotten when it was asked.
+    pub(super) generation: Option<u64>,
+}
+
+/// A question that a [`crate::Lane`] has begun to ask, and whose answer is late
+/// or not the lane's to judge.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// The question.
+    departure: Departure,
+    /// What was begun.
+    begun: Box<Begun>,
+}
+
+/// What a datagram is to a question.
+pub(crate) enum Read {
+    /// The answer.
+    Answer(Message),
+    /// Nothing: it is not to this question, or not a message.
+    Stray,
+    /// Something that is not for a lane to judge.
+    Other,
+}
+
+// === impl Departure ===
+
+impl Departure {
+    /// What a datagram is to the question under an id.
+    pub(crate) fn read(&self, datagram: &[u8], id: u16) -> Read {
+        if !self.question.is_answered_by(datagram, id) {
+            return if self.question.is_header_error(datagram, id) {
+                Read::Other
+            } else {
+                Read::Stray
+            };
+        }
+        match Message::parse(datagram.to_vec()) {
+            Ok(message) if self.first.is_final(message.rcode()) => Read::Answer(message),
+            Ok(_) => Read::Other,
+            Err(_) => Read::Stray,
+        }
+    }
+
+    /// Takes in that the question was sent.
+    pub(crate) fn begin(&self, upstream: &Upstream) {
+        self.first.begin(upstream);
+        if let Some(cache) = &self.inner.cache {
+            cache.missed(&self.question);
+        }
+    }
+
+    /// Ends with an answer that has taken so long.
+    pub(crate) fn arrive(
+        self,
+        upstream: &Arc<Upstream>,
+        mut message: Message,
+        reused: bool,
+        taken: Duration,
+    ) -> Answer {
+        let Self {
+            inner,
+            question,
+            landing,
+            first,
+            generation,
+        } = self;
+        upstream.heard_by_lane(&mut message, reused, taken);
+        first.end();
+        let reply = Reply {
+            message,
+            upstream: Arc::clone(upstream.label()),
+        };
+        let mut answer = answer(&question, reply);
+        inner.keep_answer(&question, generation, &mut answer);
+        landing.tell(|| Ok(answer.clone()));
+        answer
+    }
+
+    /// Leaves the rest to others.
+    pub(crate) fn leave(self, begun: Box<Begun>) -> Unfinished {
+        Unfinished {
+            departure: self,
+            begun,
+        }
+    }
+}
+
+// === impl Unfinished ===
+
+impl Unfinished {
+    /// Goes on, as [`crate::Resolver::resolve`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if nobody gave an answer, or too many queries are waiting
+    /// for one.
+    pub async fn finish(self) -> Result<Answer, Failure> {
+        let Departure {
+            inner,
+            question,
+            landing,
+            first,
+            generation,
+        } = self.departure;
+        let (begun, asked) = (self.begun, Arc::clone(&question));
+        let ask = |joined: Arc<Joined>| async move {
+            let answered = async {
+                let _permit = inner.permit()?;
+                let reply = Forward::go_on(&asked, first, begun).await?;
+                Ok(answer(&asked, reply))
+            };
+            inner.keep_what(&asked, &joined, generation, answered).await
+        };
+        let mut answer = landing.hand_over(ask).await?;
+        answer.authentic_data = authentic_data(&question, &answer.message);
+        Ok(answer)
+    }
+}
