@@ -71,8 +71,8 @@ impl Parts {
             stop.clone(),
         )?;
         let descriptors = descriptors();
-        let limits = Limits::within_descriptors(descriptors)
-            .within_memory(memory::limit().unwrap_or(u64::MAX));
+        let memory = memory::limit().unwrap_or(u64::MAX);
+        let limits = Limits::within_descriptors(descriptors).within_memory(memory);
         let server_families = portolan_server::Families::register(registry)?;
         let server = Server::new(
             queries.clone(),
@@ -108,7 +108,7 @@ impl Parts {
             plugin_enabled,
             queries: queries.clone(),
             pending: limits.pending,
-            socket_room: forward::SocketRoom::within_descriptors(descriptors),
+            socket_room: forward::SocketRoom::within(descriptors, memory, cores()),
             tasks,
             stop,
             layers: Layers::default(),

@@ -109,8 +109,8 @@ impl<P: SockaddrLike> Receiver<P> {
         }
     }
 
-    /// Receives what there is, [`MOST`] datagrams at most; waits for the first
-    /// as long as the socket does. Those whose peer is not of the type `P` are
+    /// Receives what there is, [`MOST`] datagrams at most; if it `waits`, it does
+    /// so for the first, as long as the socket does. Those whose peer is not of the type `P` are
     /// left out.
     ///
     /// # Errors
@@ -119,6 +119,7 @@ impl<P: SockaddrLike> Receiver<P> {
     pub fn receive(
         &mut self,
         socket: &UdpSocket,
+        waits: bool,
     ) -> Result<impl Iterator<Item = Received<P>>, Errno> {
         let written = self.headers.iter_mut().zip(&mut self.controls);
         for (header, control) in written.take(self.used) {
@@ -131,7 +132,11 @@ impl<P: SockaddrLike> Receiver<P> {
         let call = libc::SYS_recvmmsg;
         let descriptor = libc::c_long::from(socket.as_raw_fd());
         let headers = self.headers.as_mut_ptr();
-        let flags = libc::c_long::from(libc::MSG_WAITFORONE);
+        let flags = libc::c_long::from(if waits {
+            libc::MSG_WAITFORONE
+        } else {
+            libc::MSG_DONTWAIT
+        });
         let forever = ptr::null_mut::<libc::timespec>();
         #[expect(
             unsafe_code,
@@ -331,7 +336,7 @@ mod tests {
             server.send_to(text, client.local_addr().unwrap()).unwrap();
         }
         let mut receiver = Receiver::<SockaddrIn>::new(4_096);
-        let received: Vec<_> = receiver.receive(&client).unwrap().collect();
+        let received: Vec<_> = receiver.receive(&client, true).unwrap().collect();
         let received = received.iter().map(|it| text(&receiver, it).to_vec());
         assert_eq!(received.collect::<Vec<_>>(), texts);
     }
@@ -346,12 +351,12 @@ mod tests {
         assert_eq!(sent, Ok(MOST_SENT));
         let mut receiver = Receiver::<SockaddrIn>::new(SLOT);
         for _ in 0..MOST_SENT / MOST {
-            let all: Vec<_> = receiver.receive(&client).unwrap().collect();
+            let all: Vec<_> = receiver.receive(&client, true).unwrap().collect();
             assert_eq!(all.len(), MOST);
             assert!(all.iter().all(|it| it.length == SLOT && it.is_cut));
         }
         client.set_nonblocking(true).unwrap();
-        assert_eq!(receiver.receive(&client).err(), Some(Errno::EAGAIN));
+        assert_eq!(receiver.receive(&client, true).err(), Some(Errno::EAGAIN));
         // After an error as before.
         server
             .send_to(b"next", client.local_addr().unwrap())
@@ -371,7 +376,7 @@ mod tests {
 
     /// The datagram that is received.
     fn one<P: SockaddrLike>(receiver: &mut Receiver<P>, socket: &UdpSocket) -> Received<P> {
-        let mut all = receiver.receive(socket).unwrap();
+        let mut all = receiver.receive(socket, true).unwrap();
         let first = all.next().unwrap();
         assert!(all.next().is_none());
         first

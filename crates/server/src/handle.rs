@@ -284,7 +284,7 @@ impl Stages<'_> {
                 });
                 if resolver.is_some() {
                     let chain = chain.iter().map(|set| set.to_rrset()).collect();
-                    return Err(self.pending(layer.plugin, chain, Some(&target)));
+                    return Err(self.pending(layer.plugin, chain, Some(&target), None));
                 }
                 writer::positive(out, query, frame, chain, None, None, 0);
             }
@@ -344,7 +344,8 @@ impl Stages<'_> {
         }
         let question = question(query, self.received.transport);
         let Some(known) = resolver.known(&question, self.received.now) else {
-            return Err(self.pending("forward", Vec::new(), None));
+            let question = Some(Arc::new(question));
+            return Err(self.pending("forward", Vec::new(), None, question));
         };
         let rcode = match (known, self.block.loadbalance.as_ref()) {
             (Known::Kept(kept), None) => relay::write_kept(out, query, &self.frame, &kept),
@@ -364,13 +365,12 @@ impl Stages<'_> {
         plugin: &'static str,
         chain: Vec<Rrset>,
         target: Option<&portolan_proto::Name>,
+        question: Option<Arc<Question>>,
     ) -> Box<Pending> {
+        let block = Arc::clone(self.block);
+        let received = self.received;
         Box::new(Pending::new(
-            Arc::clone(self.block),
-            self.received,
-            plugin,
-            chain,
-            target,
+            block, received, plugin, chain, target, question,
         ))
     }
 

@@ -9,6 +9,8 @@ use portolan_forward::Answer;
 use portolan_forward::Asker;
 use portolan_forward::Failure;
 use portolan_forward::Question;
+use portolan_forward::Resolver;
+use portolan_forward::Unfinished;
 use portolan_proto::Name;
 use portolan_proto::Query;
 use portolan_proto::Rcode;
@@ -46,18 +48,21 @@ pub(crate) struct Pending {
     chain: Vec<Rrset>,
     /// The name to ask for, if it is not the query's own.
     target: Option<Name>,
+    /// The question that the cache has no answer to, for a lane.
+    question: Option<Arc<Question>>,
 }
 
 // === impl Pending ===
 
 impl Pending {
-    /// Copies a query.
+    /// Copies a query. `question` is one that the cache has no answer to.
     pub(crate) fn new(
         block: Arc<Block>,
         received: &Received<'_>,
         plugin: &'static str,
         chain: Vec<Rrset>,
         target: Option<&Name>,
+        question: Option<Arc<Question>>,
     ) -> Self {
         Self {
             block,
@@ -70,27 +75,53 @@ impl Pending {
             plugin,
             chain,
             target: target.cloned(),
+            question,
         }
     }
 
-    /// Asks the upstreams and writes the response. Thousands may wait here:
-    /// what can be made anew afterwards is not kept.
-    pub(crate) async fn finish(&self, shared: &Shared, out: &mut Vec<u8>) {
-        let Some(resolver) = &self.block.resolver else {
-            return;
+    /// Asks the upstreams, or goes on with what a lane has begun, and writes the
+    /// response. Thousands may wait here: what can be made anew afterwards is
+    /// not kept.
+    pub(crate) async fn finish(
+        &self,
+        shared: &Shared,
+        begun: Option<Box<Unfinished>>,
+        out: &mut Vec<u8>,
+    ) {
+        let result = match begun {
+            Some(begun) => begun.finish().await,
+            None => match self.resolve().await {
+                Some(result) => result,
+                None => return,
+            },
         };
-        let Some(question) = self.question() else {
-            return;
+        out.reserve(RESPONSE);
+        self.respond(shared, result, out);
+    }
+
+    /// What the cache or the upstreams say; `None` if there is nothing to ask.
+    async fn resolve(&self) -> Option<Result<Answer, Failure>> {
+        let resolver = self.block.resolver.as_ref()?;
+        let question = match &self.question {
+            Some(question) => Arc::clone(question),
+            None => Arc::new(self.question()?),
         };
-        let result = match resolver.cached(&question, self.received_at) {
+        Some(match resolver.cached(&question, self.received_at) {
             Some(answer) => Ok(answer),
             None => resolver.resolve(&question, self.asker()).await,
-        };
-        drop(question);
+        })
+    }
+
+    /// Writes the response.
+    pub(crate) fn respond(
+        &self,
+        shared: &Shared,
+        result: Result<Answer, Failure>,
+        out: &mut Vec<u8>,
+    ) {
         let Ok(query) = Query::read(&self.message) else {
             return;
         };
-        out.reserve(RESPONSE);
         let frame = Frame {
             recursion_available: true,
             ..handle::frame(&query, &self.received())
@@ -99,6 +130,11 @@ impl Pending {
             Ok(answer) => self.answered(shared, &query, &frame, answer, out),
             Err(failure) => self.failed(&query, &frame, &failure, out),
         }
+    }
+
+    /// Whom to ask what, if the cache has been looked into.
+    pub(crate) fn errand(&self) -> Option<(Resolver, Arc<Question>)> {
+        Some((self.block.resolver.clone()?, self.question.clone()?))
     }
 
     /// How many of the places for queries that wait it takes: one, and one more
@@ -143,13 +179,13 @@ impl Pending {
     }
 
     /// The question for the upstreams.
-    fn question(&self) -> Option<Arc<Question>> {
+    fn question(&self) -> Option<Question> {
         let query = Query::read(&self.message).ok()?;
         let question = handle::question(&query, self.transport);
-        Some(Arc::new(match &self.target {
+        Some(match &self.target {
             Some(target) => question.with_name(target),
             None => question,
-        }))
+        })
     }
 
     /// Passes an answer on.

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use portolan_forward::Unfinished;
 use portolan_table::Table;
 use tokio::runtime::EnterGuard;
 use tokio::runtime::Handle;
@@ -205,10 +206,10 @@ impl Server {
         let options = routing.sockets();
         let routing = Arc::new(ArcSwap::from_pointee(routing));
         let stop = CancellationToken::new();
-        let (udp, workers) = (0..)
-            .zip(sockets.udp)
-            .filter_map(|(index, socket)| self.start_worker(addr, index, socket, &routing, &stop))
-            .unzip();
+        let count = sockets.udp.len();
+        let start =
+            |(index, socket)| self.start_worker(addr, (index, count), socket, &routing, &stop);
+        let (udp, workers) = (0..).zip(sockets.udp).filter_map(start).unzip();
         let acceptor = tcp::Acceptor {
             routing: Arc::clone(&routing),
             shared: Arc::clone(&self.shared),
@@ -229,13 +230,13 @@ impl Server {
         }
     }
 
-    /// Starts one worker of a listener on its socket. If it cannot start, the
-    /// socket is closed: the kernel would go on to give it its share of the
-    /// queries.
+    /// Starts one worker, of so many, of a listener on its socket. If it cannot
+    /// start, the socket is closed: the kernel would go on to give it its share
+    /// of the queries.
     fn start_worker(
         &self,
         addr: ListenAddr,
-        index: usize,
+        (index, workers): (usize, usize),
         socket: UdpSocket,
         routing: &Arc<ArcSwap<Routing>>,
         stop: &CancellationToken,
@@ -245,6 +246,7 @@ impl Server {
         let worker = Worker {
             bound,
             segments: routing.load().sockets().segmentation,
+            workers,
             socket: Arc::clone(&socket),
             routing: Arc::clone(routing),
             shared: Arc::clone(&self.shared),
@@ -312,12 +314,14 @@ impl Queries {
         &self.tasks
     }
 
-    /// Lets a query wait, and hands its response to `respond`: SERVFAIL if too
-    /// many wait, at once, or as soon as another one wants its place.
+    /// Lets a query wait, which a lane may have `begun` to ask, and hands its
+    /// response to `respond`: SERVFAIL if too many wait, at once, or as soon as
+    /// another one wants its place.
     pub(crate) fn spawn(
         &self,
         shared: &Arc<Shared>,
         pending: Box<Pending>,
+        begun: Option<Box<Unfinished>>,
         respond: impl FnOnce(&[u8]) + Send + 'static,
     ) {
         let (client, size, now) = (pending.client(), pending.places(), pending.received_at());
@@ -336,7 +340,7 @@ impl Queries {
             let mut out = Vec::new();
             let is_displaced = tokio::select! {
                 biased;
-                () = pending.finish(&shared, &mut out) => false,
+                () = pending.finish(&shared, begun, &mut out) => false,
                 () = place.is_wanted() => true,
             };
             if is_displaced {
@@ -374,11 +378,11 @@ fn reject(shared: &Shared, pending: &Pending, full: Full, out: &mut Vec<u8>) {
 // === Waiting ===
 
 /// Counts a query for as long as it waits.
-struct Waiting(prometheus::IntGauge);
+pub(crate) struct Waiting(prometheus::IntGauge);
 
 impl Waiting {
     /// Begins to wait.
-    fn new(shared: &Shared) -> Self {
+    pub(crate) fn new(shared: &Shared) -> Self {
         shared.families.pending.inc();
         Self(shared.families.pending.clone())
     }

@@ -291,7 +291,7 @@ impl Connection {
                 let later = outlet.clone();
                 self.acceptor
                     .queries
-                    .spawn(shared, pending, move |response| {
+                    .spawn(shared, pending, None, move |response| {
                         later.put(response, permit);
                     });
             }

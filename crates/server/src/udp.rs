@@ -2,8 +2,9 @@
 //!
 //! A worker receives what has arrived ([`inbox`]), answers it against one
 //! routing and one snapshot of the table, and sends the responses together
-//! ([`outbox`]). Nothing is allocated on the way of an ordinary query, and
-//! nothing is waited for.
+//! ([`outbox`]). Nothing is allocated on the way of an ordinary query about a
+//! local name, and nothing is waited for. Ordinary questions for upstreams it
+//! asks itself ([`Lane`]), and waits for their answers and for queries at once.
 
 mod inbox;
 mod outbox;
@@ -23,6 +24,9 @@ use nix::sys::socket::sockopt;
 use portolan_datagram::Control;
 use portolan_datagram::Local;
 use portolan_datagram::send_one;
+use portolan_forward::Arrival;
+use portolan_forward::Lane;
+use portolan_forward::Unfinished;
 use tokio_util::sync::CancellationToken;
 
 use crate::Routing;
@@ -37,6 +41,7 @@ use crate::handle::Shared;
 use crate::handle::Step;
 use crate::pending::Pending;
 use crate::server::Queries;
+use crate::server::Waiting;
 
 use inbox::Inbox;
 use inbox::Query;
@@ -51,6 +56,8 @@ pub(crate) struct Worker {
     pub(crate) bound: SocketAddr,
     /// Whether the kernel may put datagrams together and cut them up.
     pub(crate) segments: bool,
+    /// How many workers the listener has.
+    pub(crate) workers: usize,
     /// Which block answers.
     pub(crate) routing: Arc<ArcSwap<Routing>>,
     /// What all listeners share.
@@ -59,6 +66,28 @@ pub(crate) struct Worker {
     pub(crate) queries: Arc<Queries>,
     /// Ends the worker, once the socket is drained.
     pub(crate) stop: CancellationToken,
+}
+
+/// What goes out: responses, and questions to upstreams.
+struct Mail<P> {
+    /// Responses.
+    outbox: Outbox<P>,
+    /// Questions.
+    lane: Lane<Errand<P>>,
+    /// Whether no more questions are asked here.
+    is_ending: bool,
+}
+
+/// A query whose question is under way.
+struct Errand<P> {
+    /// The query.
+    pending: Box<Pending>,
+    /// Who sent it.
+    peer: P,
+    /// The address it was sent to.
+    local: Option<Local>,
+    /// Counts it.
+    waiting: Waiting,
 }
 
 // === impl Worker ===
@@ -80,21 +109,39 @@ impl Worker {
         let gro = sockopt::UdpGroSegment;
         let coalesced = self.segments && setsockopt(&self.socket, gro, &true).is_ok();
         let mut inbox = Inbox::<P>::new(coalesced);
-        let mut outbox = Outbox::<P>::new(self.segments);
         let mut desk = Desk::default();
-        loop {
-            match inbox.receive(&self.socket) {
-                Ok(()) => self.answer_all(&inbox, &mut outbox, &mut desk),
-                Err(Errno::EAGAIN) if self.stop.is_cancelled() => return,
+        let mut mail = Mail::<P> {
+            outbox: Outbox::new(self.segments),
+            lane: Lane::new(&self.socket, self.workers),
+            is_ending: false,
+        };
+        let mut is_ready = true;
+        for turn in (0..TURNS).cycle() {
+            // Where nobody waits for an upstream, there is nothing else to do.
+            let waits = mail.lane.is_idle();
+            let received = if waits || is_ready {
+                inbox.receive(&self.socket, waits)
+            } else {
+                Err(Errno::EAGAIN)
+            };
+            match received {
+                Ok(()) => self.answer_all(&inbox, &mut mail, &mut desk),
+                Err(Errno::EAGAIN) if waits && self.stop.is_cancelled() => return,
                 // A wake-up, a signal, or an ICMP error about an earlier
                 // response: the socket is as good as before.
                 Err(_) => {}
+            }
+            if !mail.lane.is_idle() {
+                is_ready = self.pass_on(&mut mail, received.is_err(), &mut desk.response);
+            }
+            if received.is_err() || turn == 0 {
+                mail.lane.tidy();
             }
         }
     }
 
     /// Answers a batch.
-    fn answer_all<P: Peer>(&self, inbox: &Inbox<P>, outbox: &mut Outbox<P>, desk: &mut Desk) {
+    fn answer_all<P: Peer>(&self, inbox: &Inbox<P>, mail: &mut Mail<P>, desk: &mut Desk) {
         let now = now();
         let routing = self.routing.load();
         let snapshot = self.shared.table.load();
@@ -115,7 +162,7 @@ impl Worker {
             for_each(queries.iter().zip(read), |(query, read)| {
                 let (client, message) = (query.peer.ip(), inbox.octets(query));
                 let is_answered = read.is_some_and(|read| {
-                    outbox.write(query.peer, query.local, |out| {
+                    mail.outbox.write(query.peer, query.local, |out| {
                         batch.answer(read, message.len(), client, tallies, out)
                     })
                 });
@@ -130,20 +177,52 @@ impl Worker {
                         response,
                         tallies,
                     ) {
-                        Step::Respond => outbox.push(response, query.peer, query.local),
-                        Step::Resolve(pending) => self.resolve(pending, *query),
+                        Step::Respond => mail.outbox.push(response, query.peer, query.local),
+                        Step::Resolve(pending) => self.resolve(pending, *query, mail),
                         Step::Silent => {}
                     }
                 }
-                if outbox.is_full() {
-                    self.flush(outbox);
+                if mail.outbox.is_full() {
+                    self.flush(&mut mail.outbox);
                 }
             });
         }
         if desk.tallies.has_any() {
             desk.tallies.flush(handle::elapsed(now));
         }
+        self.flush(&mut mail.outbox);
+    }
+
+    /// Passes on what upstreams have answered; if it `waits`, it does so for the
+    /// next answer or query. Says whether there may be queries.
+    fn pass_on<P: Peer>(&self, mail: &mut Mail<P>, waits: bool, response: &mut Vec<u8>) -> bool {
+        let Mail {
+            outbox,
+            lane,
+            is_ending,
+        } = mail;
+        *is_ending = self.stop.is_cancelled();
+        let mut is_ready = true;
+        for_each(std::iter::once(()), |()| {
+            let each = |errand: Errand<P>, arrival| match arrival {
+                Arrival::Answer(answer) => {
+                    response.clear();
+                    errand.pending.respond(&self.shared, Ok(answer), response);
+                    outbox.push(response, errand.peer, errand.local);
+                    if outbox.is_full() {
+                        self.flush(outbox);
+                    }
+                }
+                Arrival::Unfinished(begun) => self.wait(errand, Some(begun)),
+            };
+            if *is_ending {
+                lane.leave_all(each);
+            } else {
+                is_ready = lane.poll(waits, each);
+            }
+        });
         self.flush(outbox);
+        is_ready
     }
 
     /// What there is to know about a query.
@@ -166,16 +245,37 @@ impl Worker {
         }
     }
 
-    /// Hands a query to the query runtime.
-    fn resolve<P: Peer>(&self, pending: Box<Pending>, query: Query<P>) {
+    /// Has an upstream asked.
+    fn resolve<P: Peer>(&self, pending: Box<Pending>, query: Query<P>, mail: &mut Mail<P>) {
+        let asked = pending.errand().filter(|_| !mail.is_ending);
+        let errand = Errand {
+            pending,
+            peer: query.peer,
+            local: query.local,
+            waiting: Waiting::new(&self.shared),
+        };
+        let left = match asked {
+            Some((resolver, question)) => mail.lane.ask(&resolver, question, errand),
+            None => Err(errand),
+        };
+        if let Err(errand) = left {
+            self.wait(errand, None);
+        }
+    }
+
+    /// Hands a query to the query runtime, and what of it has `begun`.
+    fn wait<P: Peer>(&self, errand: Errand<P>, begun: Option<Box<Unfinished>>) {
         let socket = Arc::clone(&self.socket);
         let errors = self.shared.families.send_errors.clone();
-        let (peer, local) = (query.peer.to_std(), query.local);
-        self.queries.spawn(&self.shared, pending, move |response| {
+        let (peer, local) = (errand.peer.to_std(), errand.local);
+        drop(errand.waiting);
+        let respond = move |response: &[u8]| {
             if !send(&socket, response, peer, local) {
                 errors.inc();
             }
-        });
+        };
+        self.queries
+            .spawn(&self.shared, errand.pending, begun, respond);
     }
 
     /// Sends the responses.
@@ -186,6 +286,10 @@ impl Worker {
         }
     }
 }
+
+/// Batches between two looks for sockets that are not to be used again. There is
+/// another one whenever there is nothing to do.
+const TURNS: u32 = 1024;
 
 /// Sends one response. Says whether the kernel took it.
 fn send(socket: &UdpSocket, response: &[u8], peer: SocketAddr, local: Option<Local>) -> bool {

@@ -45,8 +45,14 @@ fn server_of(table: Arc<Table>, limits: Limits) -> (Server, tokio::runtime::Runt
     (server, runtime)
 }
 
-/// A block that asks an upstream which says nothing, and that upstream.
+/// A block that asks an upstream which says nothing, over UDP whatever the
+/// client has, and that upstream.
 fn waiting(runtime: &tokio::runtime::Runtime) -> (Block, UdpSocket) {
+    waiting_with(runtime, true)
+}
+
+/// The same, over UDP whatever the client has or only for its sake.
+fn waiting_with(runtime: &tokio::runtime::Runtime, prefer_udp: bool) -> (Block, UdpSocket) {
     let upstream = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let families = portolan_forward::Families::register(&Registry::new()).unwrap();
     let context = {
@@ -56,7 +62,7 @@ fn waiting(runtime: &tokio::runtime::Runtime) -> (Block, UdpSocket) {
     let config = portolan_forward::Config {
         from: vec![Name::root()],
         upstreams: vec![UpstreamConfig::Addr(upstream.local_addr().unwrap())],
-        prefer_udp: true,
+        prefer_udp,
         ..Default::default()
     };
     let forward = portolan_forward::Forward::build(config, &context);
@@ -143,6 +149,39 @@ fn a_listener_ends_though_queries_keep_coming() {
         pause(Duration::from_millis(50));
         serve(&server, &[stays]);
         let ended = wait_for(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, ends)).ok());
+        done.store(true, Ordering::Relaxed);
+        ended
+    });
+    assert!(ended.is_some(), "the port is still taken");
+}
+
+#[test]
+fn a_listener_ends_though_questions_wait_for_an_upstream() {
+    let (server, runtime) = server();
+    // An ordinary question: the worker asks.
+    let (block, upstream) = waiting_with(&runtime, false);
+    let port = free_port();
+    let routings = BTreeMap::from([(loopback(port), routing(block))]);
+    server.commit(server.prepare(routings).unwrap());
+    let done = AtomicBool::new(false);
+    let ended = thread::scope(|scope| {
+        scope.spawn(|| {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            for number in 0_u64.. {
+                let query = query(&format!("n{number}.test"), Rtype::A);
+                drop(socket.send_to(&query, (Ipv4Addr::LOCALHOST, port)));
+                pause(Duration::from_millis(2));
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let mut buffer = [0; 512];
+        for _ in 0..20 {
+            upstream.recv_from(&mut buffer).unwrap();
+        }
+        serve(&server, &[free_port()]);
+        let ended = wait_for(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).ok());
         done.store(true, Ordering::Relaxed);
         ended
     });

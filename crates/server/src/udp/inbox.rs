@@ -47,11 +47,11 @@ impl<P: Peer> Inbox<P> {
         }
     }
 
-    /// Receives what there is, [`MOST_RECEIVED`] datagrams at most; waits for
-    /// the first.
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> Result<(), Errno> {
+    /// Receives what there is, [`MOST_RECEIVED`] datagrams at most; if it
+    /// `waits`, it does so for the first.
+    pub(super) fn receive(&mut self, socket: &UdpSocket, waits: bool) -> Result<(), Errno> {
         self.queries.clear();
-        for received in self.receiver.receive(socket)? {
+        for received in self.receiver.receive(socket, waits)? {
             note(&mut self.queries, received);
         }
         Ok(())
@@ -125,10 +125,10 @@ mod tests {
             client.send(octets).unwrap();
         }
         let mut inbox = Inbox::<SockaddrIn>::new(false);
-        inbox.receive(&server).unwrap();
+        inbox.receive(&server, true).unwrap();
         assert_eq!(texts(&inbox), ["first", "", "third"]);
         client.send(b"later").unwrap();
-        inbox.receive(&server).unwrap();
+        inbox.receive(&server, true).unwrap();
         assert_eq!(texts(&inbox), ["later"]);
         assert_eq!(
             inbox.queries()[0].peer.to_std(),
@@ -143,9 +143,9 @@ mod tests {
             client.send(b"q").unwrap();
         }
         let mut inbox = Inbox::<SockaddrIn>::new(true);
-        inbox.receive(&server).unwrap();
+        inbox.receive(&server, true).unwrap();
         assert_eq!(inbox.queries().len(), MOST_RECEIVED);
-        inbox.receive(&server).unwrap();
+        inbox.receive(&server, true).unwrap();
         assert_eq!(inbox.queries().len(), 1);
     }
 
@@ -163,7 +163,7 @@ mod tests {
         let mut inbox = Inbox::<SockaddrIn>::new(true);
         let mut received = Vec::new();
         while received.len() < expected.len() {
-            inbox.receive(&server).unwrap();
+            inbox.receive(&server, true).unwrap();
             let queries = inbox.queries().iter();
             received.extend(queries.map(|query| inbox.octets(query).to_vec()));
         }
@@ -177,7 +177,7 @@ mod tests {
             client.send(&[b'a'; LONGEST + 1]).unwrap();
             client.send(b"next").unwrap();
             let mut inbox = Inbox::<SockaddrIn>::new(coalesced);
-            inbox.receive(&server).unwrap();
+            inbox.receive(&server, true).unwrap();
             assert_eq!(texts(&inbox), ["aaaaaaaaaaaa", "next"]);
         }
     }
@@ -191,7 +191,7 @@ mod tests {
         setsockopt(&client, sockopt::UdpGsoSegment, &0).unwrap();
         client.send(b"alone").unwrap();
         let mut inbox = Inbox::<SockaddrIn>::new(true);
-        inbox.receive(&server).unwrap();
+        inbox.receive(&server, true).unwrap();
         assert_eq!(texts(&inbox), ["abcd", "efgh", "ij", "alone"]);
     }
 

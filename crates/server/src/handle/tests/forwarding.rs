@@ -55,7 +55,7 @@ async fn respond(shared: &Shared, routing: &Routing, message: &[u8]) -> (Message
         Step::Respond => false,
         Step::Silent => panic!("no response"),
         Step::Resolve(pending) => {
-            pending.finish(shared, &mut out).await;
+            pending.finish(shared, None, &mut out).await;
             true
         }
     };
