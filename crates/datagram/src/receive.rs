@@ -110,8 +110,8 @@ impl<P: SockaddrLike> Receiver<P> {
     }
 
     /// Receives what there is, [`MOST`] datagrams at most; if it `waits`, it does
-    /// so for the first, as long as the socket does. Those whose peer is not of the type `P` are
-    /// left out.
+    /// so for the first, as long as the socket does. Those whose peer is not of
+    /// the type `P` are left out.
     ///
     /// # Errors
     ///

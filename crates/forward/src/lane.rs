@@ -88,10 +88,6 @@ struct Socket<T> {
     connected: Connected,
     /// Tells it from another one that had its place.
     number: u64,
-    /// When it was opened.
-    opened: Instant,
-    /// Queries that it was used for.
-    uses: u32,
     /// What it waits for.
     flight: Option<Flight<T>>,
 }
@@ -159,9 +155,7 @@ impl<T> Lane<T> {
         let Some(departure) = resolver.depart(question, now) else {
             return Err(item);
         };
-        let Some(upstream) = departure.first.upstream().cloned() else {
-            return Err(item);
-        };
+        let upstream = Arc::clone(&departure.first.upstream);
         let id = rand::random();
         self.query.clear();
         let question = &departure.question;
@@ -173,12 +167,12 @@ impl<T> Lane<T> {
         let Some(((key, socket), road)) = socket.zip(self.roads.get_mut(road)) else {
             return Err(item);
         };
-        departure.begin(&upstream);
+        departure.begin();
         road.sent.push_back(Ticket {
             key,
             number: socket.number,
-            uses: socket.uses,
-            due: departure.first.due(&upstream, now),
+            uses: socket.connected.uses,
+            due: departure.first.due(now),
         });
         socket.flight = Some(Flight {
             item,
@@ -298,11 +292,11 @@ impl<T> Lane<T> {
             Some(key) => key,
             // It could not be kept: that is for those who share theirs.
             None if !upstream.has_room() => return None,
-            None => self.open(upstream, now)?,
+            None => self.open(upstream)?,
         };
-        let socket = self.sockets.get_mut(key)?;
+        let socket = &mut self.sockets.get_mut(key)?.connected;
         socket.uses += 1;
-        if socket.connected.io.send(&self.query).is_err() {
+        if socket.io.send(&self.query).is_err() {
             if socket.uses > 1 {
                 upstream.void();
             }
@@ -313,7 +307,7 @@ impl<T> Lane<T> {
     }
 
     /// Opens a socket. Gives its place.
-    fn open(&mut self, upstream: &Upstream, now: Instant) -> Option<usize> {
+    fn open(&mut self, upstream: &Upstream) -> Option<usize> {
         let connected = upstream.connect().ok()?;
         self.number += 1;
         let place = self.sockets.vacant_entry();
@@ -324,8 +318,6 @@ impl<T> Lane<T> {
         place.insert(Socket {
             connected,
             number: self.number,
-            opened: now,
-            uses: 0,
             flight: None,
         });
         Some(key)
@@ -376,10 +368,10 @@ impl<T> Lane<T> {
             Err(error) => Err(error),
         };
         let is_refusal = arrived.is_err();
-        let upstream = flight.departure.first.upstream().cloned();
+        let upstream = Arc::clone(&flight.departure.first.upstream);
         self.leave(key, Some(arrived), each);
         // What that upstream was sent meanwhile may be in vain.
-        if is_refusal && let Some(upstream) = upstream {
+        if is_refusal {
             let road = self.road(&upstream);
             self.leave_sent(road, each);
         }
@@ -403,22 +395,19 @@ impl<T> Lane<T> {
         let rest = Rest {
             key,
             number: socket.number,
-            opened: socket.opened,
-            uses: socket.uses,
+            opened: socket.connected.opened,
+            uses: socket.connected.uses,
         };
         let taken = now.saturating_duration_since(flight.started);
-        if let Some(upstream) = flight.departure.first.upstream().cloned() {
-            let road = self.road(&upstream);
-            if let Some(road) = self.roads.get_mut(road)
-                && let Some(rest) = road.idle.put_back(rest, now, upstream.has_room())
-            {
-                close(&mut self.sockets, rest);
-            }
-            let answer = flight
-                .departure
-                .arrive(&upstream, message, rest.uses > 1, taken);
-            each(flight.item, Arrival::Answer(answer));
+        let upstream = &flight.departure.first.upstream;
+        let road = self.road(upstream);
+        if let Some(road) = self.roads.get_mut(road)
+            && let Some(rest) = road.idle.put_back(rest, now, upstream.has_room())
+        {
+            close(&mut self.sockets, rest);
         }
+        let answer = flight.departure.arrive(message, rest.uses > 1, taken);
+        each(flight.item, Arrival::Answer(answer));
     }
 
     /// Leaves what is late to others.
@@ -459,8 +448,6 @@ impl<T> Lane<T> {
             self.waiting -= 1;
             let unfinished = flight.departure.leave(Box::new(Begun {
                 socket: socket.connected,
-                opened: socket.opened,
-                uses: socket.uses,
                 id: flight.id,
                 started: flight.started,
                 refusals: flight.refusals,

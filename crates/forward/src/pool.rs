@@ -145,23 +145,23 @@ impl Pool {
 impl Socket {
     /// A connected socket on a port of the system's choice, which is random.
     fn open(link: Link, sockets: &Sockets) -> io::Result<Self> {
-        let Connected { io, local, noted } = link.connect(sockets)?;
-        Self::new(io, local, Instant::now(), 0, noted)
+        Self::new(link.connect(sockets)?)
     }
 
     /// Takes over a connected socket.
-    pub(crate) fn new(
-        socket: UdpSocket,
-        local: SocketAddr,
-        opened: Instant,
-        uses: u32,
-        noted: Noted,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(connected: Connected) -> io::Result<Self> {
+        let Connected {
+            io,
+            local,
+            opened,
+            uses,
+            noted,
+        } = connected;
         #[expect(
             deprecated,
             reason = "its successor is unsafe, for types that lie about their descriptor"
         )]
-        let io = AsyncFd::with_interest(socket, INTEREST)?;
+        let io = AsyncFd::with_interest(io, INTEREST)?;
         Ok(Self {
             io,
             local,

@@ -4,6 +4,7 @@ use portolan_proto::Class;
 use portolan_proto::Flags;
 use portolan_proto::HEADER_LEN;
 use portolan_proto::MAX_NAME;
+use portolan_proto::Message;
 use portolan_proto::Name;
 use portolan_proto::OPTION_TCP_KEEPALIVE;
 use portolan_proto::Opcode;
@@ -68,6 +69,16 @@ const BLOCK: usize = 128;
 
 /// The option that pads (RFC 7830 §3).
 const OPTION_PADDING: u16 = 12;
+
+/// What a datagram is to a question.
+pub(crate) enum Reading {
+    /// A response to it.
+    Answer(Message),
+    /// A header that refuses to read the query.
+    HeaderError,
+    /// Nothing: it is not to this question, or not a message.
+    Stray,
+}
 
 // === impl Question ===
 
@@ -171,6 +182,17 @@ impl Question {
             return false;
         };
         has_question(message) && sent.0.eq_ignore_ascii_case(received.0) && sent.1 == received.1
+    }
+
+    /// What a datagram is to the query under `id`.
+    pub(crate) fn read(&self, datagram: &[u8], id: u16) -> Reading {
+        if self.is_answered_by(datagram, id) {
+            Message::parse(datagram.to_vec()).map_or(Reading::Stray, Reading::Answer)
+        } else if self.is_header_error(datagram, id) {
+            Reading::HeaderError
+        } else {
+            Reading::Stray
+        }
     }
 
     /// The same question, each letter of its name in upper or lower case by

@@ -15,6 +15,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
+use tokio::time::Instant;
+
 /// The sockets of one context. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sockets {
@@ -50,6 +52,10 @@ pub(crate) struct Connected {
     pub(crate) io: UdpSocket,
     /// Our end.
     pub(crate) local: SocketAddr,
+    /// When it was opened.
+    pub(crate) opened: Instant,
+    /// Queries that it was used for.
+    pub(crate) uses: u32,
     /// Notes it for as long as it lives; closed before that ends.
     pub(crate) noted: Noted,
 }

@@ -24,6 +24,7 @@ use crate::error::Step;
 use crate::pool::Pool;
 use crate::pool::Socket;
 use crate::question::Hop;
+use crate::question::Reading;
 use crate::question::response_rcode;
 use crate::sockets::Connected;
 use crate::sockets::Sockets;
@@ -60,10 +61,6 @@ pub(crate) struct Manner {
 pub(crate) struct Begun {
     /// The socket that the query was sent from.
     pub(crate) socket: Connected,
-    /// When that was opened.
-    pub(crate) opened: Instant,
-    /// Queries that it was used for, this one included.
-    pub(crate) uses: u32,
     /// The id of the query.
     pub(crate) id: u16,
     /// When it was sent.
@@ -86,6 +83,8 @@ impl Link {
         Ok(Connected {
             io,
             local,
+            opened: Instant::now(),
+            uses: 0,
             noted: sockets.note(local),
         })
     }
@@ -122,13 +121,15 @@ pub(crate) async fn exchange(
         }
     };
     let read = |datagram: &[u8]| {
-        if question.is_answered_by(datagram, id) {
-            if exact && !question.is_spelled_by(datagram) {
-                return Some(Err(Cause::Spelling));
-            }
-            return Message::parse(datagram.to_vec()).ok().map(Ok);
+        let is_respelled = || exact && !question.is_spelled_by(datagram);
+        if is_respelled() && question.is_answered_by(datagram, id) {
+            return Some(Err(Cause::Spelling));
         }
-        (edns && question.is_header_error(datagram, id)).then_some(Err(Cause::NoEdns))
+        match question.read(datagram, id) {
+            Reading::Answer(message) => Some(Ok(message)),
+            Reading::HeaderError if edns => Some(Err(Cause::NoEdns)),
+            Reading::HeaderError | Reading::Stray => None,
+        }
     };
     let received = match arrived {
         Some(Err(error)) => Err(error.into()),
@@ -189,9 +190,9 @@ impl Begun {
     /// The socket for the query runtime, the id of the query, and what has
     /// arrived.
     fn adopt(self, pool: &Pool) -> Result<Adopted, ExchangeError> {
-        let Connected { io, local, noted } = self.socket;
-        let socket = Socket::new(io, local, self.opened, self.uses, noted);
-        let socket = socket.map_err(|error| failed(pool, Step::Dial, Some(local), error.into()))?;
+        let local = self.socket.local;
+        let socket = Socket::new(self.socket)
+            .map_err(|error| failed(pool, Step::Dial, Some(local), error.into()))?;
         Ok((socket, self.id, self.arrived))
     }
 }

@@ -102,10 +102,7 @@ impl Pending {
     /// What the cache or the upstreams say; `None` if there is nothing to ask.
     async fn resolve(&self) -> Option<Result<Answer, Failure>> {
         let resolver = self.block.resolver.as_ref()?;
-        let question = match &self.question {
-            Some(question) => Arc::clone(question),
-            None => Arc::new(self.question()?),
-        };
+        let question = self.question()?;
         Some(match resolver.cached(&question, self.received_at) {
             Some(answer) => Ok(answer),
             None => resolver.resolve(&question, self.asker()).await,
@@ -179,13 +176,16 @@ impl Pending {
     }
 
     /// The question for the upstreams.
-    fn question(&self) -> Option<Question> {
+    fn question(&self) -> Option<Arc<Question>> {
+        if let Some(question) = &self.question {
+            return Some(Arc::clone(question));
+        }
         let query = Query::read(&self.message).ok()?;
         let question = handle::question(&query, self.transport);
-        Some(match &self.target {
+        Some(Arc::new(match &self.target {
             Some(target) => question.with_name(target),
             None => question,
-        })
+        }))
     }
 
     /// Passes an answer on.

@@ -86,7 +86,9 @@ impl Ticket {
     /// Whether the question still waits.
     pub(super) fn waits<T>(&self, sockets: &Slab<Socket<T>>) -> bool {
         sockets.get(self.key).is_some_and(|socket| {
-            socket.number == self.number && socket.uses == self.uses && socket.flight.is_some()
+            socket.number == self.number
+                && socket.connected.uses == self.uses
+                && socket.flight.is_some()
         })
     }
 }

@@ -14,10 +14,10 @@ use crate::Forward;
 use crate::Question;
 use crate::flight::Joined;
 use crate::flight::Landing;
+use crate::question::Reading;
 use crate::race::Reply;
 use crate::stanza::First;
 use crate::udp::Begun;
-use crate::upstream::Upstream;
 
 /// A question that a lane asks.
 #[derive(Debug)]
@@ -59,36 +59,25 @@ pub(crate) enum Read {
 impl Departure {
     /// What a datagram is to the question under an id.
     pub(crate) fn read(&self, datagram: &[u8], id: u16) -> Read {
-        if !self.question.is_answered_by(datagram, id) {
-            return if self.question.is_header_error(datagram, id) {
-                Read::Other
-            } else {
-                Read::Stray
-            };
-        }
-        match Message::parse(datagram.to_vec()) {
-            Ok(message) if self.first.is_final(message.rcode()) => Read::Answer(message),
-            Ok(_) => Read::Other,
-            Err(_) => Read::Stray,
+        match self.question.read(datagram, id) {
+            Reading::Answer(message) if self.first.is_final(message.rcode()) => {
+                Read::Answer(message)
+            }
+            Reading::Answer(_) | Reading::HeaderError => Read::Other,
+            Reading::Stray => Read::Stray,
         }
     }
 
     /// Takes in that the question was sent.
-    pub(crate) fn begin(&self, upstream: &Upstream) {
-        self.first.begin(upstream);
+    pub(crate) fn begin(&self) {
+        self.first.begin();
         if let Some(cache) = &self.inner.cache {
             cache.missed(&self.question);
         }
     }
 
     /// Ends with an answer that has taken so long.
-    pub(crate) fn arrive(
-        self,
-        upstream: &Arc<Upstream>,
-        mut message: Message,
-        reused: bool,
-        taken: Duration,
-    ) -> Answer {
+    pub(crate) fn arrive(self, mut message: Message, reused: bool, taken: Duration) -> Answer {
         let Self {
             inner,
             question,
@@ -96,6 +85,7 @@ impl Departure {
             first,
             generation,
         } = self;
+        let upstream = &first.upstream;
         upstream.heard_by_lane(&mut message, reused, taken);
         first.end();
         let reply = Reply {
