@@ -8,7 +8,8 @@
 //!
 //! - there are at least [`CHOICE`] idle ones to draw from, by chance, out of
 //!   the half that was used longest ago; otherwise a new one is opened. So no
-//!   port comes back within [`CHOICE`] / 2 queries;
+//!   port comes back within [`CHOICE`] / 2 queries. Half as many where several
+//!   lanes have their own;
 //! - none is used more than [`USES`] times or longer than [`LIFE`];
 //! - one query at a time is on a socket, under an id of its own;
 //! - one that anything has reached while it was idle is closed, so that
