@@ -9,8 +9,8 @@
 //! with the last one. Where a [`crate::Lane`] asks, it tells those who asked the
 //! same, or hands the asking over to them.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -19,10 +19,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::future::Shared;
 use futures_util::future::WeakShared;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tokio::sync::oneshot;
@@ -68,12 +71,18 @@ pub(crate) struct Flights {
 struct Table {
     /// Tells one asking of a question from the next.
     next: u64,
-    /// By all that shapes the query to an upstream.
-    under_way: HashMap<Asked, UnderWay>,
+    /// Names come from the network: where they stand is not to be foreseen.
+    hasher: RandomState,
+    /// By the hash of all that shapes the query to an upstream.
+    under_way: HashTable<UnderWay>,
 }
 
 /// A question that is being asked.
 struct UnderWay {
+    /// The question.
+    key: Asked,
+    /// Its hash.
+    hash: u64,
     /// Which asking of it.
     number: u64,
     /// Who asks.
@@ -111,9 +120,9 @@ enum Wait {
 pub(crate) struct Landing {
     /// The table.
     flights: Arc<Flights>,
-    /// The question.
-    key: Asked,
-    /// Which asking of it.
+    /// The hash of the question.
+    hash: u64,
+    /// Which asking of it; 0 once it is off the table.
     number: u64,
 }
 
@@ -137,11 +146,10 @@ impl Flights {
         let asking = loop {
             let told = {
                 let mut table = self.lock();
-                let under_way = table.under_way.get_mut(&key);
-                match under_way.and_then(|it| it.join(&suspicion)) {
+                match table.find(&key).and_then(|it| it.join(&suspicion)) {
                     Some(Wait::Shared(asking)) => break asking,
                     Some(Wait::Lane(told)) if !has_listened => told,
-                    _ => break table.begin(self, key, ask),
+                    _ => break table.begin(self, key, Joined::default(), ask),
                 }
             };
             if let Ok(outcome) = told.await {
@@ -155,31 +163,44 @@ impl Flights {
     }
 
     /// Notes that a lane asks a question, unless that is being asked already.
-    pub(crate) fn depart(self: &Arc<Self>, question: &Question) -> Option<Landing> {
+    pub(crate) fn depart(self: &Arc<Self>, question: &Question, now: Instant) -> Option<Landing> {
         let key = key(question);
         let mut table = self.lock();
-        let asking = match table.under_way.get(&key).map(|it| &it.way) {
-            Some(Way::Lane { .. }) => return None,
-            Some(Way::Shared { asking, .. }) => asking.upgrade(),
-            None => None,
-        };
-        if asking.is_some() {
-            // It may be the last one, and ends without the lock.
-            drop(table);
-            return None;
-        }
-        let number = table.number();
+        let (hash, number) = (table.hash(&key), table.number());
         let way = Way::Lane {
             listeners: Vec::new(),
-            joined: Joined::default(),
+            joined: Joined::since(now),
         };
-        table
-            .under_way
-            .insert(key.clone(), UnderWay { number, way });
+        let asking = match table.entry(hash, &key) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(UnderWay {
+                    key,
+                    hash,
+                    number,
+                    way,
+                });
+                None
+            }
+            Entry::Occupied(mut occupied) => {
+                let asking = match &occupied.get().way {
+                    Way::Lane { .. } => return None,
+                    Way::Shared { asking, .. } => asking.upgrade(),
+                };
+                if asking.is_none() {
+                    let under_way = occupied.get_mut();
+                    (under_way.number, under_way.way) = (number, way);
+                }
+                asking
+            }
+        };
         drop(table);
+        // It may be the last one, and ends without the lock.
+        if asking.is_some() {
+            return None;
+        }
         Some(Landing {
             flights: Arc::clone(self),
-            key,
+            hash,
             number,
         })
     }
@@ -201,44 +222,57 @@ impl fmt::Debug for Flights {
 // === impl Table ===
 
 impl Table {
-    /// Puts a question on the table.
+    /// Puts a question on the table, and has it asked by those who wait for it.
     fn begin<A>(
         &mut self,
         flights: &Arc<Flights>,
         key: Asked,
-        ask: impl FnOnce(Arc<Joined>) -> A,
-    ) -> Shared<Asking>
-    where
-        A: Future<Output = Outcome> + Send + 'static,
-    {
-        let landing = Landing {
-            flights: Arc::clone(flights),
-            key,
-            number: self.number(),
-        };
-        self.share(landing, Joined::default(), ask)
-    }
-
-    /// Has a question asked by those who wait for it.
-    fn share<A>(
-        &mut self,
-        landing: Landing,
         joined: Joined,
         ask: impl FnOnce(Arc<Joined>) -> A,
     ) -> Shared<Asking>
     where
         A: Future<Output = Outcome> + Send + 'static,
     {
-        let (number, key) = (landing.number, landing.key.clone());
+        let (hash, number) = (self.hash(&key), self.number());
+        let landing = Landing {
+            flights: Arc::clone(flights),
+            hash,
+            number,
+        };
         let joined = Arc::new(joined);
         // Not in a block that awaits it: that would have room for it twice.
         let asking = ask(Arc::clone(&joined)).inspect(move |_| drop(landing));
         let shared = asking.boxed().shared();
         if let Some(asking) = shared.downgrade() {
-            let way = Way::Shared { asking, joined };
-            self.under_way.insert(key, UnderWay { number, way });
+            let under_way = UnderWay {
+                key,
+                hash,
+                number,
+                way: Way::Shared { asking, joined },
+            };
+            match self.entry(hash, &under_way.key) {
+                Entry::Vacant(vacant) => drop(vacant.insert(under_way)),
+                Entry::Occupied(mut occupied) => *occupied.get_mut() = under_way,
+            }
         }
         shared
+    }
+
+    /// The hash of a question.
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// A question that is being asked.
+    fn find(&mut self, key: &Asked) -> Option<&mut UnderWay> {
+        let hash = self.hash(key);
+        self.under_way.find_mut(hash, |it| it.key == *key)
+    }
+
+    /// The place of a question with a hash.
+    fn entry(&mut self, hash: u64, key: &Asked) -> Entry<'_, UnderWay> {
+        let is_it = |it: &UnderWay| it.key == *key;
+        self.under_way.entry(hash, is_it, |it| it.hash)
     }
 
     /// A number that no other asking has.
@@ -248,9 +282,9 @@ impl Table {
     }
 
     /// Takes an asking off the table, if it is there.
-    fn remove(&mut self, key: &[u8], number: u64) -> Option<UnderWay> {
-        let is_it = self.under_way.get(key)?.number == number;
-        is_it.then(|| self.under_way.remove(key))?
+    fn remove(&mut self, hash: u64, number: u64) -> Option<UnderWay> {
+        let found = self.under_way.find_entry(hash, |it| it.number == number);
+        Some(found.ok()?.remove().0)
     }
 }
 
@@ -276,6 +310,15 @@ impl UnderWay {
 // === impl Joined ===
 
 impl Joined {
+    /// Nobody has asked what is asked since then.
+    fn since(since: Instant) -> Self {
+        Self {
+            since,
+            least: AtomicU64::new(u64::MAX),
+            told: Notify::new(),
+        }
+    }
+
     /// Ends when a question has been asked for as long as one of those who asked
     /// it too calls for.
     pub(crate) async fn is_suspicious(&self) {
@@ -312,11 +355,7 @@ impl Joined {
 
 impl Default for Joined {
     fn default() -> Self {
-        Self {
-            since: Instant::now(),
-            least: AtomicU64::new(u64::MAX),
-            told: Notify::new(),
-        }
+        Self::since(Instant::now())
     }
 }
 
@@ -325,9 +364,7 @@ impl Default for Joined {
 impl Landing {
     /// Tells those who asked the same what came of it.
     pub(crate) fn tell(mut self, outcome: impl Fn() -> Outcome) {
-        let key = std::mem::take(&mut self.key);
-        let under_way = self.flights.lock().remove(&key, self.number);
-        if let Some(UnderWay { way, .. }) = under_way
+        if let Some(UnderWay { way, .. }) = self.land()
             && let Way::Lane { listeners, .. } = way
         {
             for listener in listeners {
@@ -339,32 +376,45 @@ impl Landing {
 
     /// Hands the asking over to those who wait for it: from now on `ask` does
     /// it.
-    pub(crate) async fn hand_over<A>(self, ask: impl FnOnce(Arc<Joined>) -> A) -> Outcome
+    pub(crate) async fn hand_over<A>(mut self, ask: impl FnOnce(Arc<Joined>) -> A) -> Outcome
     where
         A: Future<Output = Outcome> + Send + 'static,
     {
         let flights = Arc::clone(&self.flights);
-        let (asking, listeners) = {
+        let asking = {
             let mut table = flights.lock();
-            let under_way = table.remove(&self.key, self.number);
-            let (joined, listeners) = match under_way.map(|it| it.way) {
-                Some(Way::Lane { joined, listeners }) => (joined, listeners),
-                _ => Default::default(),
-            };
-            (table.share(self, joined, ask), listeners)
+            match table.remove(self.hash, std::mem::take(&mut self.number)) {
+                Some(UnderWay {
+                    key,
+                    way: Way::Lane { joined, listeners },
+                    ..
+                }) => Ok((table.begin(&flights, key, joined, ask), listeners)),
+                _ => Err(ask),
+            }
         };
-        // Those who listened come back for it.
-        drop(listeners);
-        asking.await
+        match asking {
+            Ok((asking, listeners)) => {
+                // Those who listened come back for it.
+                drop(listeners);
+                asking.await
+            }
+            // Somebody who did not rely on the lane asks the same meanwhile.
+            Err(ask) => ask(Arc::default()).await,
+        }
+    }
+
+    /// Takes the question off the table.
+    fn land(&mut self) -> Option<UnderWay> {
+        let number = std::mem::take(&mut self.number);
+        self.flights.lock().remove(self.hash, number)
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        if !self.key.is_empty() {
-            let under_way = self.flights.lock().remove(&self.key, self.number);
+        if self.number != 0 {
             // Those who listened are told without the lock.
-            drop(under_way);
+            drop(self.land());
         }
     }
 }

@@ -26,6 +26,8 @@ use nix::sys::epoll::EpollEvent;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::epoll::EpollTimeout;
 use portolan_proto::Message;
+use rustix::net::RecvFlags;
+use rustix::net::SendFlags;
 use slab::Slab;
 use tokio::time::Instant;
 
@@ -296,7 +298,7 @@ impl<T> Lane<T> {
         };
         let socket = &mut self.sockets.get_mut(key)?.connected;
         socket.uses += 1;
-        if socket.io.send(&self.query).is_err() {
+        if rustix::net::send(&socket.io, &self.query, SendFlags::empty()).is_err() {
             if socket.uses > 1 {
                 upstream.void();
             }
@@ -352,8 +354,10 @@ impl<T> Lane<T> {
             self.sockets.remove(key);
             return;
         };
-        let arrived = match socket.connected.io.recv(&mut *self.datagram) {
-            Ok(length) => {
+        let (io, room) = (&socket.connected.io, &mut self.datagram[..]);
+        let received = rustix::net::recv(io, room, RecvFlags::empty());
+        let arrived = match received.map_err(io::Error::from) {
+            Ok((length, _)) => {
                 let datagram = self.datagram.get(..length).unwrap_or_default();
                 match flight.departure.read(datagram, flight.id) {
                     Read::Answer(message) => {

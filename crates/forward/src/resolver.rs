@@ -231,7 +231,7 @@ impl Resolver {
             return None;
         }
         let (_, stanza) = inner.claimant(&question.qname, 0)?;
-        let landing = inner.flights.depart(&question)?;
+        let landing = inner.flights.depart(&question, now)?;
         let first = stanza.first(&question, now)?;
         Some(Departure {
             inner: Arc::clone(inner),
