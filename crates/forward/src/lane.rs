@@ -55,13 +55,13 @@ pub struct Lane<T> {
     /// these, and everything goes the long way.
     epoll: Option<Epoll>,
     /// Its sockets, by the number that the system tells them by.
-    sockets: Slab<Socket<T>>,
+    sockets: Slab<Socket>,
+    /// Questions without an answer.
+    flights: Slab<Flight<T>>,
     /// Those of each upstream.
     roads: Vec<Road>,
     /// Fewest idle sockets to an upstream that one is chosen from.
     choice: usize,
-    /// Questions without an answer.
-    waiting: usize,
     /// Tells a socket from another one that had its place.
     number: u64,
     /// Whether anything may have reached an idle socket that is not known.
@@ -85,13 +85,13 @@ pub enum Arrival {
 
 /// A socket.
 #[derive(Debug)]
-struct Socket<T> {
+struct Socket {
     /// The socket.
     connected: Connected,
     /// Tells it from another one that had its place.
     number: u64,
-    /// What it waits for.
-    flight: Option<Flight<T>>,
+    /// The place of the question that it waits for the answer to.
+    flight: Option<usize>,
 }
 
 /// A question that was sent.
@@ -100,7 +100,7 @@ struct Flight<T> {
     /// What belongs to it.
     item: T,
     /// The question.
-    departure: Box<Departure>,
+    departure: Departure,
     /// The id of the query.
     id: u16,
     /// When it was sent.
@@ -127,9 +127,9 @@ impl<T> Lane<T> {
         Self {
             epoll,
             sockets: Slab::new(),
+            flights: Slab::new(),
             roads: Vec::new(),
             choice: (CHOICE / lanes.max(1)).max(LEAST_CHOICE),
-            waiting: 0,
             number: 0,
             is_blind: false,
             query: Vec::with_capacity(QUERY),
@@ -140,7 +140,12 @@ impl<T> Lane<T> {
 
     /// Whether no question waits for an answer.
     pub fn is_idle(&self) -> bool {
-        self.waiting == 0
+        self.flights.is_empty()
+    }
+
+    /// Questions without an answer.
+    pub fn waiting(&self) -> usize {
+        self.flights.len()
     }
 
     /// Asks a question that the cache has no answer to. Gives back what belongs
@@ -149,22 +154,20 @@ impl<T> Lane<T> {
     /// # Errors
     ///
     /// What belongs to the question, which was not asked.
-    pub fn ask(&mut self, resolver: &Resolver, question: Arc<Question>, item: T) -> Result<(), T> {
-        if self.waiting >= MOST {
+    pub fn ask(&mut self, resolver: &Resolver, question: &Question, item: T) -> Result<(), T> {
+        if self.waiting() >= MOST {
             return Err(item);
         }
         let now = Instant::now();
         let Some(departure) = resolver.depart(question, now) else {
             return Err(item);
         };
-        let upstream = Arc::clone(&departure.first.upstream);
+        let upstream = &departure.first.upstream;
         let id = rand::random();
         self.query.clear();
-        let question = &departure.question;
         question.write_query(&mut self.query, id, Some(UDP_PAYLOAD), Hop::Udp);
-        let refusals = upstream.refusals();
-        let road = self.road(&upstream);
-        let sent = self.send(road, &upstream, now);
+        let road = self.road(upstream);
+        let sent = self.send(road, upstream, now);
         let socket = sent.and_then(|key| Some((key, self.sockets.get_mut(key)?)));
         let Some(((key, socket), road)) = socket.zip(self.roads.get_mut(road)) else {
             return Err(item);
@@ -176,14 +179,14 @@ impl<T> Lane<T> {
             uses: socket.connected.uses,
             due: departure.first.due(now),
         });
-        socket.flight = Some(Flight {
+        let refusals = upstream.refusals();
+        socket.flight = Some(self.flights.insert(Flight {
             item,
-            departure: Box::new(departure),
+            departure,
             id,
             started: now,
             refusals,
-        });
-        self.waiting += 1;
+        }));
         Ok(())
     }
 
@@ -273,7 +276,7 @@ impl<T> Lane<T> {
     /// place of the socket.
     fn send(&mut self, road: usize, upstream: &Arc<Upstream>, now: Instant) -> Option<usize> {
         // Without a question under way, nobody has looked.
-        if self.is_blind || self.waiting == 0 {
+        if self.is_blind || self.is_idle() {
             self.look();
         }
         let road = self.roads.get_mut(road)?;
@@ -332,7 +335,7 @@ impl<T> Lane<T> {
             let count = self.wait(EpollTimeout::ZERO);
             for event in self.events.iter().take(count) {
                 let key = usize::try_from(event.data()).unwrap_or(usize::MAX);
-                let is_idle = |socket: &Socket<T>| socket.flight.is_none();
+                let is_idle = |socket: &Socket| socket.flight.is_none();
                 if self.sockets.get(key).is_some_and(is_idle) {
                     self.sockets.remove(key);
                 }
@@ -349,7 +352,8 @@ impl<T> Lane<T> {
         let Some(socket) = self.sockets.get_mut(key) else {
             return;
         };
-        let Some(flight) = &socket.flight else {
+        let flight = socket.flight.and_then(|place| self.flights.get(place));
+        let Some(flight) = flight else {
             // Whoever sent this may have laid in more.
             self.sockets.remove(key);
             return;
@@ -392,10 +396,10 @@ impl<T> Lane<T> {
         let Some(socket) = self.sockets.get_mut(key) else {
             return;
         };
-        let Some(flight) = socket.flight.take() else {
+        let flight = socket.flight.take();
+        let Some(flight) = flight.and_then(|place| self.flights.try_remove(place)) else {
             return;
         };
-        self.waiting -= 1;
         let rest = Rest {
             key,
             number: socket.number,
@@ -448,8 +452,8 @@ impl<T> Lane<T> {
         if let Some(epoll) = &self.epoll {
             let _: Result<(), _> = epoll.delete(&socket.connected.io);
         }
-        if let Some(flight) = socket.flight {
-            self.waiting -= 1;
+        let flight = socket.flight;
+        if let Some(flight) = flight.and_then(|place| self.flights.try_remove(place)) {
             let unfinished = flight.departure.leave(Box::new(Begun {
                 socket: socket.connected,
                 id: flight.id,
@@ -463,7 +467,7 @@ impl<T> Lane<T> {
 }
 
 /// Closes a socket, if it is there.
-fn close<T>(sockets: &mut Slab<Socket<T>>, rest: Rest) {
+fn close(sockets: &mut Slab<Socket>, rest: Rest) {
     if rest.is_of(sockets) {
         sockets.remove(rest.key);
     }

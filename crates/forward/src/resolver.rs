@@ -220,22 +220,22 @@ impl Resolver {
     /// back on, the upstream is well. All else is for [`Self::resolve`].
     pub(crate) fn depart(
         &self,
-        question: Arc<Question>,
+        question: &Question,
         now: tokio::time::Instant,
     ) -> Option<Departure> {
         let inner = &self.inner;
         if matches!(question.qtype, Rtype::AXFR | Rtype::IXFR)
             || inner.loops.has_returned(&question.qname)
-            || inner.has_stale(&question)
+            || inner.has_stale(question)
         {
             return None;
         }
         let (_, stanza) = inner.claimant(&question.qname, 0)?;
-        let landing = inner.flights.depart(&question, now)?;
-        let first = stanza.first(&question, now)?;
+        let landing = inner.flights.depart(question, now)?;
+        let first = stanza.first(question, now)?;
         Some(Departure {
             inner: Arc::clone(inner),
-            question,
+            question: question.clone(),
             landing,
             first,
             generation: inner.generation(),

@@ -5,7 +5,7 @@ mod expand;
 mod reorder;
 mod sound;
 
-use crate::query::{RawRecord, skip_name};
+use crate::query::{RawRecord, name_length, skip_name};
 use crate::{
     Class, Ede, Edns, Flags, HEADER_LEN, MAX_NAME, Name, OPTION_EDE, OPTION_TCP_KEEPALIVE, Qname,
     Rcode, Rtype,
@@ -348,8 +348,8 @@ fn question_end(wire: &[u8], count: u16) -> Result<usize, MessageError> {
         0 => Ok(HEADER_LEN),
         1 => {
             let body = wire.get(HEADER_LEN..).ok_or(MessageError::Question)?;
-            let qname = Qname::read(body).ok_or(MessageError::Question)?;
-            let end = HEADER_LEN + qname.as_wire().len() + 4;
+            let length = name_length(body).ok_or(MessageError::Question)?;
+            let end = HEADER_LEN + length + 4;
             if end > wire.len() {
                 Err(MessageError::Question)
             } else {

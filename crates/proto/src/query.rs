@@ -149,20 +149,7 @@ impl Qname {
     /// more.
     #[inline]
     pub(crate) fn refill(&mut self, octets: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        loop {
-            let length = usize::from(*octets.get(at)?);
-            if length > MAX_LABEL {
-                return None;
-            }
-            at += 1 + length;
-            if length == 0 {
-                break;
-            }
-        }
-        if at > MAX_NAME {
-            return None;
-        }
+        let at = name_length(octets)?;
         let source = octets.get(..at)?;
         self.wire.get_mut(..at)?.copy_from_slice(source);
         // A whole register at a time; what is behind the name is not looked
@@ -344,6 +331,23 @@ impl<'a> RawRecord<'a> {
             rdata: message.get(rdata_at..end)?,
             end,
         })
+    }
+}
+
+/// The length of the name that octets begin with, the root label included;
+/// `None` if there is no name, or a compressed one.
+#[inline]
+pub(crate) fn name_length(octets: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let length = usize::from(*octets.get(at)?);
+        if length > MAX_LABEL {
+            return None;
+        }
+        at += 1 + length;
+        if length == 0 {
+            return (at <= MAX_NAME).then_some(at);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use portolan_forward::Resolver;
 use portolan_proto::Name;
+use portolan_proto::Qname;
 
 use crate::ErrorLog;
 use crate::LoadBalance;
@@ -49,6 +50,12 @@ impl Block {
     /// Whether the block answers anything.
     pub(crate) fn has_handler(&self) -> bool {
         !self.local.is_empty() || self.resolver.is_some() || self.whoami
+    }
+
+    /// Whether a name is resolved elsewhere, if no local source knows it.
+    pub(crate) fn claims(&self, qname: &Qname) -> bool {
+        let resolver = self.resolver.as_ref();
+        resolver.is_some_and(|resolver| resolver.claims(qname))
     }
 
     /// Whether names are resolved elsewhere, too.

@@ -1,9 +1,10 @@
-//! The short way from an ordinary query to the answer about a local name.
+//! The short way from an ordinary query to the answer about a local name, or to
+//! the upstreams that are to be asked about another one.
 //!
 //! It decides nothing of its own: block, layers and records are found by the
-//! functions that [`handle`] uses, and what is not answered here goes there,
-//! from the start and with nothing counted. The tests hold the two ways
-//! against each other.
+//! functions that [`handle`] uses, and what is neither answered here nor for
+//! upstreams goes there, from the start and with nothing counted. The tests hold
+//! the two ways against each other.
 //!
 //! Queries that arrived together are read together first ([`Batch::read`]), so
 //! that their names wait for memory together.
@@ -13,6 +14,7 @@
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
+use std::sync::Arc;
 
 use portolan_proto::Ordinary;
 use portolan_proto::Qname;
@@ -24,6 +26,7 @@ use portolan_proto::Rtype;
 use portolan_table::Holdings;
 use portolan_table::Snapshot;
 
+use crate::Block;
 use crate::Routing;
 use crate::handle::Shared;
 use crate::local;
@@ -73,6 +76,17 @@ pub(crate) struct Read<'r, 'm, 's> {
     qname: &'r Qname,
     /// What the name holds.
     holdings: Holdings<'s>,
+}
+
+/// Where the short way leads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate<'b> {
+    /// To a response.
+    Response,
+    /// To the upstreams of a block.
+    Upstreams(&'b Arc<Block>),
+    /// Nowhere.
+    None,
 }
 
 /// Queries that are read together at most.
@@ -128,7 +142,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Answers a query that came over UDP, and appends the response to `out`.
-    /// If it says that it did not, nothing was appended or counted.
+    /// If it leads elsewhere, nothing was appended, and nothing counted but what
+    /// local sources know.
     #[inline]
     pub(crate) fn answer(
         &self,
@@ -137,16 +152,16 @@ impl<'a> Batch<'a> {
         client: IpAddr,
         tallies: &mut Tallies,
         out: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Fate<'a> {
         let Read { query, qname, .. } = read;
         let Some((_, block)) = self.routing.find(qname, query.qtype) else {
-            return false;
+            return Fate::None;
         };
         // Those who watch single queries get the whole of them, transfers are
         // refused, and an order of addresses is a matter of its own.
         let is_plain = block.hooks.log.is_none() && block.loadbalance.is_none();
         if !is_plain || matches!(query.qtype, Rtype::AXFR | Rtype::IXFR) {
-            return false;
+            return Fate::None;
         }
         let found = local::look_up(
             &block.local,
@@ -165,19 +180,21 @@ impl<'a> Batch<'a> {
             Local::Known { layer, chain, end } if chain.is_empty() => match end {
                 End::Answer(set) if self.tell(read, *set, head, out) => (*layer, Rcode::NOERROR),
                 End::NoData if self.deny(read, layer, head, out) => (*layer, Rcode::NOERROR),
-                _ => return false,
+                _ => return Fate::None,
             },
             Local::Unknown { layer, exists } => match layer.denial(*exists) {
                 Some(rcode) if self.deny(read, layer, ResponseHead { rcode, ..head }, out) => {
                     (*layer, rcode)
                 }
-                _ => return false,
+                _ => return Fate::None,
             },
-            Local::Known { .. } | Local::Next => return false,
+            Local::Next if block.claims(qname) => {
+                Self::count_lookup(block, query.qtype, &found);
+                return Fate::Upstreams(block);
+            }
+            Local::Known { .. } | Local::Next => return Fate::None,
         };
-        if let Some(lookups) = &block.hooks.lookups {
-            lookups.looked_up(query.qtype, found.plugin());
-        }
+        Self::count_lookup(block, query.qtype, &found);
         if let Some(metrics) = &block.hooks.metrics {
             let count = Count {
                 v6: client.is_ipv6(),
@@ -187,10 +204,19 @@ impl<'a> Batch<'a> {
                 response: out.len() - start,
                 rcode: Some(rcode),
                 plugin: layer.plugin,
+                duration: None,
             };
             tallies.observe(metrics, count);
         }
-        true
+        Fate::Response
+    }
+
+    /// Counts what local sources know.
+    #[inline]
+    fn count_lookup(block: &Block, qtype: Rtype, found: &Local<'_>) {
+        if let Some(lookups) = &block.hooks.lookups {
+            lookups.looked_up(qtype, found.plugin());
+        }
     }
 
     /// Appends a response of one RRset, if it fits.

@@ -35,6 +35,7 @@ use crate::local;
 use crate::local::End;
 use crate::local::Local;
 use crate::local::LocalLayer;
+use crate::pending::Onward;
 use crate::pending::Pending;
 use crate::relay;
 use crate::rotation::Rotation;
@@ -81,7 +82,7 @@ pub(crate) enum Step {
     /// There is no response.
     Silent,
     /// An upstream has to be asked.
-    Resolve(Box<Pending>),
+    Resolve(Box<Onward>),
 }
 
 /// One decision of a block: who answered, with which code.
@@ -168,7 +169,40 @@ pub(crate) fn handle(
                 Step::Silent
             }
         }
-        Err(pending) => Step::Resolve(pending),
+        Err(onward) => Step::Resolve(onward),
+    }
+}
+
+/// Handles an ordinary query that the short way has found to be for the
+/// upstreams of a block: answers from the cache, or has them asked.
+pub(crate) fn forward(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    block: &Arc<Block>,
+    received: &Received<'_>,
+    out: &mut Vec<u8>,
+    tallies: &mut Tallies,
+) -> Step {
+    let (Ok(query), Some(resolver)) = (Query::read(received.message), &block.resolver) else {
+        return Step::Silent;
+    };
+    let stages = Stages {
+        shared,
+        snapshot,
+        block,
+        query: &query,
+        received,
+        frame: Frame {
+            recursion_available: block.recursion_available(),
+            ..frame(&query, received)
+        },
+    };
+    match stages.forward(resolver, out) {
+        Ok(outcome) => {
+            outcome.report(&block.hooks, Some(tallies), &query, received, out);
+            Step::Respond
+        }
+        Err(onward) => Step::Resolve(onward),
     }
 }
 
@@ -196,7 +230,7 @@ pub(crate) fn frame<'a>(query: &Query<'_>, received: &Received<'_>) -> Frame<'a>
 
 impl Stages<'_> {
     /// Runs the stages in order.
-    fn run(&self, out: &mut Vec<u8>) -> Result<Outcome, Box<Pending>> {
+    fn run(&self, out: &mut Vec<u8>) -> Result<Outcome, Box<Onward>> {
         let query = self.query;
         if !self.block.has_handler() || matches!(query.qtype, Rtype::AXFR | Rtype::IXFR) {
             return Ok(self.empty(out, "", Rcode::REFUSED));
@@ -231,7 +265,7 @@ impl Stages<'_> {
         &self,
         snapshot: &Snapshot,
         out: &mut Vec<u8>,
-    ) -> Option<Result<Outcome, Box<Pending>>> {
+    ) -> Option<Result<Outcome, Box<Onward>>> {
         let Query { qname, qtype, .. } = self.query;
         let find = || snapshot.find(qname.as_wire());
         let found = local::look_up(&self.block.local, snapshot, find, qname, *qtype);
@@ -257,7 +291,7 @@ impl Stages<'_> {
         chain: &[RrsetRef<'_>],
         end: End<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Outcome, Box<Pending>> {
+    ) -> Result<Outcome, Box<Onward>> {
         let (query, frame) = (self.query, &self.frame);
         match end {
             End::Answer(set) => {
@@ -284,7 +318,7 @@ impl Stages<'_> {
                 });
                 if resolver.is_some() {
                     let chain = chain.iter().map(|set| set.to_rrset()).collect();
-                    return Err(self.pending(layer.plugin, chain, Some(&target), None));
+                    return Err(self.onward(layer.plugin, chain, Some(&target), None));
                 }
                 writer::positive(out, query, frame, chain, None, None, 0);
             }
@@ -332,7 +366,7 @@ impl Stages<'_> {
     }
 
     /// Answers from the cache, or hands over to the query runtime.
-    fn forward(&self, resolver: &Resolver, out: &mut Vec<u8>) -> Result<Outcome, Box<Pending>> {
+    fn forward(&self, resolver: &Resolver, out: &mut Vec<u8>) -> Result<Outcome, Box<Onward>> {
         let query = self.query;
         if !resolver.allows(&query.qname, self.received.client.ip()) {
             let frame = self.frame.with_ede(
@@ -344,8 +378,7 @@ impl Stages<'_> {
         }
         let question = question(query, self.received.transport);
         let Some(known) = resolver.known(&question, self.received.now) else {
-            let question = Some(Arc::new(question));
-            return Err(self.pending("forward", Vec::new(), None, question));
+            return Err(self.onward("forward", Vec::new(), None, Some(question)));
         };
         let rcode = match (known, self.block.loadbalance.as_ref()) {
             (Known::Kept(kept), None) => relay::write_kept(out, query, &self.frame, &kept),
@@ -360,18 +393,16 @@ impl Stages<'_> {
     }
 
     /// The query as something that waits for an upstream.
-    fn pending(
+    fn onward(
         &self,
         plugin: &'static str,
         chain: Vec<Rrset>,
         target: Option<&portolan_proto::Name>,
-        question: Option<Arc<Question>>,
-    ) -> Box<Pending> {
+        question: Option<Question>,
+    ) -> Box<Onward> {
         let block = Arc::clone(self.block);
-        let received = self.received;
-        Box::new(Pending::new(
-            block, received, plugin, chain, target, question,
-        ))
+        let pending = Pending::new(block, self.received, plugin, chain, target);
+        Box::new(Onward { pending, question })
     }
 
     /// Writes a response without records.
@@ -413,18 +444,11 @@ impl Outcome {
     ) {
         let response = self.rcode.map_or(&[][..], |_| out);
         let mut event = event(query, received, self.plugin, self.rcode, response, None);
-        let Some(tallies) = tallies else {
-            event.duration = elapsed(received.now);
-            observe(hooks, &event, self.error);
-            return;
-        };
-        if let Some(metrics) = &hooks.metrics {
-            tallies.observe(metrics, Count::of(&event));
-        }
-        if hooks.log.is_some() {
+        // How long it took is told for the batch, where there is one.
+        if tallies.is_none() || hooks.log.is_some() {
             event.duration = elapsed(received.now);
         }
-        tell(hooks, &event, self.error);
+        observe(hooks, &event, self.error, tallies);
     }
 }
 
@@ -455,16 +479,19 @@ pub(crate) fn event<'a>(
     }
 }
 
-/// Hands an event to what watches the block.
-pub(crate) fn observe(hooks: &Hooks, event: &Event<'_>, error: Option<&str>) {
-    if let Some(metrics) = &hooks.metrics {
-        metrics.observe(event);
+/// Hands an event to what watches the block: to the metrics at once, or with
+/// the other tallies of a worker.
+pub(crate) fn observe(
+    hooks: &Hooks,
+    event: &Event<'_>,
+    error: Option<&str>,
+    tallies: Option<&mut Tallies>,
+) {
+    match (&hooks.metrics, tallies) {
+        (Some(metrics), Some(tallies)) => tallies.observe(metrics, Count::of(event)),
+        (Some(metrics), None) => metrics.observe(event),
+        (None, _) => {}
     }
-    tell(hooks, event, error);
-}
-
-/// Hands an event to the logs of the block.
-fn tell(hooks: &Hooks, event: &Event<'_>, error: Option<&str>) {
     if let (Some(errors), Some(error)) = (&hooks.errors, error) {
         errors.report(event.query, event.rcode.unwrap_or(Rcode::SERVFAIL), error);
     }

@@ -15,15 +15,27 @@ use portolan_proto::Name;
 use portolan_proto::Query;
 use portolan_proto::Rcode;
 use portolan_proto::Rrset;
+use smallvec::SmallVec;
 
 use crate::Block;
+use crate::Event;
 use crate::Transport;
 use crate::handle;
 use crate::handle::Received;
 use crate::handle::Shared;
 use crate::relay;
+use crate::tally::Tallies;
 use crate::writer;
 use crate::writer::Frame;
+
+/// A query that goes on to upstreams.
+#[derive(Debug)]
+pub(crate) struct Onward {
+    /// The query.
+    pub(crate) pending: Pending,
+    /// What to ask, if the cache has no answer to it.
+    pub(crate) question: Option<Question>,
+}
 
 /// A query, copied out of the buffer it was read into.
 #[derive(Debug)]
@@ -31,7 +43,7 @@ pub(crate) struct Pending {
     /// The block it belongs to.
     block: Arc<Block>,
     /// The message.
-    message: Box<[u8]>,
+    message: SmallVec<[u8; MESSAGE]>,
     /// Who sent it.
     client: SocketAddr,
     /// Where it was sent to.
@@ -48,25 +60,22 @@ pub(crate) struct Pending {
     chain: Vec<Rrset>,
     /// The name to ask for, if it is not the query's own.
     target: Option<Name>,
-    /// The question that the cache has no answer to, for a lane.
-    question: Option<Arc<Question>>,
 }
 
 // === impl Pending ===
 
 impl Pending {
-    /// Copies a query. `question` is one that the cache has no answer to.
+    /// Copies a query.
     pub(crate) fn new(
         block: Arc<Block>,
         received: &Received<'_>,
         plugin: &'static str,
         chain: Vec<Rrset>,
         target: Option<&Name>,
-        question: Option<Arc<Question>>,
     ) -> Self {
         Self {
             block,
-            message: received.message.into(),
+            message: SmallVec::from_slice(received.message),
             client: received.client,
             local: received.local,
             transport: received.transport,
@@ -75,7 +84,6 @@ impl Pending {
             plugin,
             chain,
             target: target.cloned(),
-            question,
         }
     }
 
@@ -96,13 +104,13 @@ impl Pending {
             },
         };
         out.reserve(RESPONSE);
-        self.respond(shared, result, out);
+        self.respond(shared, result, None, out);
     }
 
     /// What the cache or the upstreams say; `None` if there is nothing to ask.
     async fn resolve(&self) -> Option<Result<Answer, Failure>> {
         let resolver = self.block.resolver.as_ref()?;
-        let question = self.question()?;
+        let question = Arc::new(self.question()?);
         Some(match resolver.cached(&question, self.received_at) {
             Some(answer) => Ok(answer),
             None => resolver.resolve(&question, self.asker()).await,
@@ -114,6 +122,7 @@ impl Pending {
         &self,
         shared: &Shared,
         result: Result<Answer, Failure>,
+        tallies: Option<&mut Tallies>,
         out: &mut Vec<u8>,
     ) {
         let Ok(query) = Query::read(&self.message) else {
@@ -124,14 +133,14 @@ impl Pending {
             ..handle::frame(&query, &self.received())
         };
         match result {
-            Ok(answer) => self.answered(shared, &query, &frame, answer, out),
+            Ok(answer) => self.answered(shared, &query, &frame, answer, tallies, out),
             Err(failure) => self.failed(&query, &frame, &failure, out),
         }
     }
 
-    /// Whom to ask what, if the cache has been looked into.
-    pub(crate) fn errand(&self) -> Option<(Resolver, Arc<Question>)> {
-        Some((self.block.resolver.clone()?, self.question.clone()?))
+    /// Whom to ask.
+    pub(crate) fn resolver(&self) -> Option<&Resolver> {
+        self.block.resolver.as_ref()
     }
 
     /// How many of the places for queries that wait it takes: one, and one more
@@ -176,16 +185,13 @@ impl Pending {
     }
 
     /// The question for the upstreams.
-    fn question(&self) -> Option<Arc<Question>> {
-        if let Some(question) = &self.question {
-            return Some(Arc::clone(question));
-        }
+    fn question(&self) -> Option<Question> {
         let query = Query::read(&self.message).ok()?;
         let question = handle::question(&query, self.transport);
-        Some(Arc::new(match &self.target {
+        Some(match &self.target {
             Some(target) => question.with_name(target),
             None => question,
-        }))
+        })
     }
 
     /// Passes an answer on.
@@ -195,6 +201,7 @@ impl Pending {
         query: &Query<'_>,
         frame: &Frame<'_>,
         answer: Answer,
+        tallies: Option<&mut Tallies>,
         out: &mut Vec<u8>,
     ) {
         let Answer {
@@ -210,30 +217,32 @@ impl Pending {
         } else {
             relay::write_after(out, query, frame, &self.chain, &message, ede)
         };
-        self.report(query, rcode, out, upstream.as_deref(), None);
+        let event = self.event(query, rcode, out, upstream.as_deref());
+        handle::observe(&self.block.hooks, &event, None, tallies);
     }
 
     /// Tells the client that there is no answer.
     fn failed(&self, query: &Query<'_>, frame: &Frame<'_>, failure: &Failure, out: &mut Vec<u8>) {
         let frame = failure.ede.map_or(*frame, |ede| frame.with_ede(ede, ""));
         writer::empty(out, query, &frame, failure.rcode, false);
-        self.report(query, failure.rcode, out, None, Some(&failure.message));
+        let event = self.event(query, failure.rcode, out, None);
+        handle::observe(&self.block.hooks, &event, Some(&failure.message), None);
     }
 
-    /// Tells metrics and logs.
-    fn report(
+    /// Describes the query and its response.
+    fn event<'a>(
         &self,
-        query: &Query<'_>,
+        query: &'a Query<'a>,
         rcode: Rcode,
-        out: &[u8],
-        upstream: Option<&str>,
-        error: Option<&str>,
-    ) {
+        out: &'a [u8],
+        upstream: Option<&'a str>,
+    ) -> Event<'a> {
         let received = self.received();
-        let rcode = Some(rcode);
-        let mut event = handle::event(query, &received, self.plugin, rcode, out, upstream);
-        event.duration = handle::elapsed(received.now);
-        handle::observe(&self.block.hooks, &event, error);
+        let event = handle::event(query, &received, self.plugin, Some(rcode), out, upstream);
+        Event {
+            duration: handle::elapsed(received.now),
+            ..event
+        }
     }
 
     /// Where the query came from.
@@ -253,6 +262,9 @@ impl Pending {
 fn places(octets: usize) -> usize {
     octets / OCTETS_PER_PLACE + 1
 }
+
+/// Octets that most queries fit.
+const MESSAGE: usize = 80;
 
 /// Octets that most responses fit.
 const RESPONSE: usize = 512;

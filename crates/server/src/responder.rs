@@ -13,6 +13,7 @@ use crate::Transport;
 use crate::fast::AHEAD;
 use crate::fast::Batch;
 use crate::fast::Desk;
+use crate::fast::Fate;
 use crate::fast::for_each;
 use crate::handle;
 use crate::handle::Received;
@@ -76,13 +77,9 @@ impl Responder {
             let read = ahead.queries(qnames);
             for_each(messages.iter().zip(read), |(message, read)| {
                 out.clear();
-                let is_answered = read.is_some_and(|read| {
+                let fate = read.map_or(Fate::None, |read| {
                     batch.answer(read, message.len(), client.ip(), tallies, out)
                 });
-                if is_answered {
-                    respond(out);
-                    return;
-                }
                 let received = Received {
                     message,
                     client,
@@ -91,8 +88,16 @@ impl Responder {
                     tcp_idle: 0,
                     now,
                 };
-                let tallies = Some(&mut *tallies);
-                let step = handle::handle(shared, routing, &snapshot, &received, out, tallies);
+                let step = match fate {
+                    Fate::Response => Step::Respond,
+                    Fate::Upstreams(block) => {
+                        handle::forward(shared, &snapshot, block, &received, out, tallies)
+                    }
+                    Fate::None => {
+                        let tallies = Some(&mut *tallies);
+                        handle::handle(shared, routing, &snapshot, &received, out, tallies)
+                    }
+                };
                 if let Step::Respond = step {
                     respond(out);
                 }

@@ -320,7 +320,7 @@ impl Queries {
     pub(crate) fn spawn(
         &self,
         shared: &Arc<Shared>,
-        pending: Box<Pending>,
+        pending: Pending,
         begun: Option<Box<Unfinished>>,
         respond: impl FnOnce(&[u8]) + Send + 'static,
     ) {
@@ -336,7 +336,7 @@ impl Queries {
         };
         let shared = Arc::clone(shared);
         let task = async move {
-            let waiting = Waiting::new(&shared);
+            let waiting = Waiting::new(&shared, 1);
             let mut out = Vec::new();
             let is_displaced = tokio::select! {
                 biased;
@@ -377,20 +377,38 @@ fn reject(shared: &Shared, pending: &Pending, full: Full, out: &mut Vec<u8>) {
 
 // === Waiting ===
 
-/// Counts a query for as long as it waits.
-pub(crate) struct Waiting(prometheus::IntGauge);
+/// Counts queries for as long as they wait.
+pub(crate) struct Waiting {
+    /// All that wait.
+    gauge: prometheus::IntGauge,
+    /// How many of these.
+    count: i64,
+}
 
 impl Waiting {
-    /// Begins to wait.
-    pub(crate) fn new(shared: &Shared) -> Self {
-        shared.families.pending.inc();
-        Self(shared.families.pending.clone())
+    /// So many begin to wait.
+    pub(crate) fn new(shared: &Shared, count: usize) -> Self {
+        let mut waiting = Self {
+            gauge: shared.families.pending.clone(),
+            count: 0,
+        };
+        waiting.set(count);
+        waiting
+    }
+
+    /// So many wait now.
+    pub(crate) fn set(&mut self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let before = std::mem::replace(&mut self.count, count);
+        if count != before {
+            self.gauge.add(count - before);
+        }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.dec();
+        self.set(0);
     }
 }
 

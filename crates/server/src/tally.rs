@@ -34,7 +34,9 @@ struct Tally {
     request_size: Share,
     /// Sizes of responses.
     response_size: Share,
-    /// Queries since the last batch, whatever they are.
+    /// Whether there were any queries since the last batch.
+    has_any: bool,
+    /// Those that took as long as the batch.
     queries: u64,
     /// Queries with DO.
     dnssec_ok: u64,
@@ -67,13 +69,14 @@ pub(crate) struct Count {
     pub(crate) rcode: Option<Rcode>,
     /// Directive that answered.
     pub(crate) plugin: &'static str,
+    /// How long it took, if that is not told for the batch.
+    pub(crate) duration: Option<Duration>,
 }
 
 // === impl Tallies ===
 
 impl Tallies {
-    /// Counts one query over UDP and what became of it. How long it took is
-    /// told for the batch.
+    /// Counts one query over UDP and what became of it.
     #[inline]
     pub(crate) fn observe(&mut self, metrics: &Arc<BlockMetrics>, count: Count) {
         let is_same = |tally: &Tally| Arc::ptr_eq(&tally.metrics, metrics);
@@ -86,7 +89,8 @@ impl Tallies {
         }
     }
 
-    /// Hands all counts over. Each query of the batch took `duration`.
+    /// Hands all counts over. Each query of the batch took `duration`, but those
+    /// of which something else is known.
     pub(crate) fn flush(&mut self, duration: Duration) {
         self.0.retain_mut(|tally| {
             tally.flush(duration);
@@ -96,7 +100,7 @@ impl Tallies {
 
     /// Whether there is something to hand over.
     pub(crate) fn has_any(&self) -> bool {
-        self.0.iter().any(|tally| tally.queries > 0)
+        self.0.iter().any(|tally| tally.has_any)
     }
 }
 
@@ -113,6 +117,7 @@ impl Count {
             response: event.response.len(),
             rcode: event.rcode,
             plugin: event.plugin,
+            duration: Some(event.duration).filter(|duration| !duration.is_zero()),
         }
     }
 }
@@ -127,6 +132,7 @@ impl Tally {
             duration: metrics.duration().share(),
             request_size: request_size.share(),
             response_size: response_size.share(),
+            has_any: false,
             queries: 0,
             dnssec_ok: 0,
             requests: [[0; TYPES]; 2],
@@ -139,7 +145,11 @@ impl Tally {
     /// Counts one query.
     #[inline]
     fn observe(&mut self, count: Count) {
-        self.queries += 1;
+        self.has_any = true;
+        match count.duration {
+            Some(duration) => self.duration.observe(nanoseconds(duration), 1),
+            None => self.queries += 1,
+        }
         self.dnssec_ok += u64::from(count.dnssec_ok);
         self.requests[usize::from(count.v6)][type_index(count.qtype).min(TYPES - 1)] += 1;
         self.request_size.observe(octets(count.request), 1);
@@ -162,7 +172,7 @@ impl Tally {
 
     /// Hands the counts over.
     fn flush(&mut self, duration: Duration) {
-        if self.queries == 0 {
+        if !std::mem::take(&mut self.has_any) {
             self.idle += 1;
             return;
         }

@@ -287,11 +287,11 @@ impl Connection {
         ) {
             Step::Silent => {}
             Step::Respond => outlet.put(&out, permit),
-            Step::Resolve(pending) => {
+            Step::Resolve(onward) => {
                 let later = outlet.clone();
                 self.acceptor
                     .queries
-                    .spawn(shared, pending, None, move |response| {
+                    .spawn(shared, onward.pending, None, move |response| {
                         later.put(response, permit);
                     });
             }

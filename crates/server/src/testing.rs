@@ -170,7 +170,7 @@ pub(crate) fn answer(shared: &Shared, routing: &Routing, message: &[u8]) -> Opti
     ) {
         Step::Respond => Some(out),
         Step::Silent => None,
-        Step::Resolve(pending) => panic!("an upstream is to be asked: {pending:?}"),
+        Step::Resolve(onward) => panic!("an upstream is to be asked: {onward:?}"),
     }
 }
 

@@ -13,6 +13,7 @@ mod peer;
 use std::net::SocketAddr;
 use std::net::UdpSocket;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -34,11 +35,13 @@ use crate::Transport;
 use crate::fast::AHEAD;
 use crate::fast::Batch;
 use crate::fast::Desk;
+use crate::fast::Fate;
 use crate::fast::for_each;
 use crate::handle;
 use crate::handle::Received;
 use crate::handle::Shared;
 use crate::handle::Step;
+use crate::pending::Onward;
 use crate::pending::Pending;
 use crate::server::Queries;
 use crate::server::Waiting;
@@ -74,6 +77,8 @@ struct Mail<P> {
     outbox: Outbox<P>,
     /// Questions.
     lane: Lane<Errand<P>>,
+    /// Counts them.
+    waiting: Waiting,
     /// Whether no more questions are asked here.
     is_ending: bool,
 }
@@ -81,13 +86,11 @@ struct Mail<P> {
 /// A query whose question is under way.
 struct Errand<P> {
     /// The query.
-    pending: Box<Pending>,
+    pending: Pending,
     /// Who sent it.
     peer: P,
     /// The address it was sent to.
     local: Option<Local>,
-    /// Counts it.
-    waiting: Waiting,
 }
 
 // === impl Worker ===
@@ -113,6 +116,7 @@ impl Worker {
         let mut mail = Mail::<P> {
             outbox: Outbox::new(self.segments),
             lane: Lane::new(&self.socket, self.workers),
+            waiting: Waiting::new(&self.shared, 0),
             is_ending: false,
         };
         let mut is_ready = true;
@@ -132,8 +136,9 @@ impl Worker {
                 Err(_) => {}
             }
             if !mail.lane.is_idle() {
-                is_ready = self.pass_on(&mut mail, received.is_err(), &mut desk.response);
+                is_ready = self.pass_on(&mut mail, received.is_err(), &mut desk);
             }
+            mail.waiting.set(mail.lane.waiting());
             if received.is_err() || turn == 0 {
                 mail.lane.tidy();
             }
@@ -161,26 +166,43 @@ impl Worker {
             let read = ahead.queries(qnames);
             for_each(queries.iter().zip(read), |(query, read)| {
                 let (client, message) = (query.peer.ip(), inbox.octets(query));
-                let is_answered = read.is_some_and(|read| {
+                let mut fate = Fate::None;
+                if let Some(read) = read {
                     mail.outbox.write(query.peer, query.local, |out| {
-                        batch.answer(read, message.len(), client, tallies, out)
-                    })
-                });
-                if !is_answered {
-                    let received = self.received(query, message, now);
-                    let tallies = Some(&mut *tallies);
-                    match handle::handle(
-                        &self.shared,
-                        &routing,
-                        &snapshot,
-                        &received,
-                        response,
-                        tallies,
-                    ) {
-                        Step::Respond => mail.outbox.push(response, query.peer, query.local),
-                        Step::Resolve(pending) => self.resolve(pending, *query, mail),
-                        Step::Silent => {}
+                        fate = batch.answer(read, message.len(), client, tallies, out);
+                        matches!(fate, Fate::Response)
+                    });
+                }
+                let step = match fate {
+                    Fate::Response => Step::Silent,
+                    Fate::Upstreams(block) => {
+                        let received = self.received(query, message, now);
+                        handle::forward(
+                            &self.shared,
+                            &snapshot,
+                            block,
+                            &received,
+                            response,
+                            tallies,
+                        )
                     }
+                    Fate::None => {
+                        let received = self.received(query, message, now);
+                        let tallies = Some(&mut *tallies);
+                        handle::handle(
+                            &self.shared,
+                            &routing,
+                            &snapshot,
+                            &received,
+                            response,
+                            tallies,
+                        )
+                    }
+                };
+                match step {
+                    Step::Respond => mail.outbox.push(response, query.peer, query.local),
+                    Step::Resolve(onward) => self.resolve(*onward, query, mail),
+                    Step::Silent => {}
                 }
                 if mail.outbox.is_full() {
                     self.flush(&mut mail.outbox);
@@ -195,19 +217,25 @@ impl Worker {
 
     /// Passes on what upstreams have answered; if it `waits`, it does so for the
     /// next answer or query. Says whether there may be queries.
-    fn pass_on<P: Peer>(&self, mail: &mut Mail<P>, waits: bool, response: &mut Vec<u8>) -> bool {
+    fn pass_on<P: Peer>(&self, mail: &mut Mail<P>, waits: bool, desk: &mut Desk) -> bool {
         let Mail {
             outbox,
             lane,
             is_ending,
+            ..
         } = mail;
+        let Desk {
+            response, tallies, ..
+        } = desk;
         *is_ending = self.stop.is_cancelled();
         let mut is_ready = true;
         for_each(std::iter::once(()), |()| {
             let each = |errand: Errand<P>, arrival| match arrival {
                 Arrival::Answer(answer) => {
                     response.clear();
-                    errand.pending.respond(&self.shared, Ok(answer), response);
+                    let tallies = Some(&mut *tallies);
+                    let (pending, shared) = (&errand.pending, &self.shared);
+                    pending.respond(shared, Ok(answer), tallies, response);
                     outbox.push(response, errand.peer, errand.local);
                     if outbox.is_full() {
                         self.flush(outbox);
@@ -221,6 +249,9 @@ impl Worker {
                 is_ready = lane.poll(waits, each);
             }
         });
+        if tallies.has_any() {
+            tallies.flush(Duration::ZERO);
+        }
         self.flush(outbox);
         is_ready
     }
@@ -246,16 +277,16 @@ impl Worker {
     }
 
     /// Has an upstream asked.
-    fn resolve<P: Peer>(&self, pending: Box<Pending>, query: Query<P>, mail: &mut Mail<P>) {
-        let asked = pending.errand().filter(|_| !mail.is_ending);
+    fn resolve<P: Peer>(&self, onward: Onward, query: &Query<P>, mail: &mut Mail<P>) {
+        let Onward { pending, question } = onward;
+        let asked = pending.resolver().cloned().zip(question);
         let errand = Errand {
             pending,
             peer: query.peer,
             local: query.local,
-            waiting: Waiting::new(&self.shared),
         };
-        let left = match asked {
-            Some((resolver, question)) => mail.lane.ask(&resolver, question, errand),
+        let left = match asked.filter(|_| !mail.is_ending) {
+            Some((resolver, question)) => mail.lane.ask(&resolver, &question, errand),
             None => Err(errand),
         };
         if let Err(errand) = left {
@@ -268,7 +299,6 @@ impl Worker {
         let socket = Arc::clone(&self.socket);
         let errors = self.shared.families.send_errors.clone();
         let (peer, local) = (errand.peer.to_std(), errand.local);
-        drop(errand.waiting);
         let respond = move |response: &[u8]| {
             if !send(&socket, response, peer, local) {
                 errors.inc();

@@ -56,7 +56,7 @@ pub(super) struct Rest {
 
 impl Road {
     /// Forgets the first questions as far as they have been answered.
-    pub(super) fn forget_answered<T>(&mut self, sockets: &Slab<Socket<T>>) {
+    pub(super) fn forget_answered(&mut self, sockets: &Slab<Socket>) {
         let sent = &mut self.sent;
         while sent.front().is_some_and(|ticket| !ticket.waits(sockets)) {
             sent.pop_front();
@@ -64,17 +64,13 @@ impl Road {
     }
 
     /// Takes out the first question that waits.
-    pub(super) fn pop_waiting<T>(&mut self, sockets: &Slab<Socket<T>>) -> Option<Ticket> {
+    pub(super) fn pop_waiting(&mut self, sockets: &Slab<Socket>) -> Option<Ticket> {
         self.forget_answered(sockets);
         self.sent.pop_front()
     }
 
     /// Takes out the first question, if it is late.
-    pub(super) fn pop_late<T>(
-        &mut self,
-        sockets: &Slab<Socket<T>>,
-        now: Instant,
-    ) -> Option<Ticket> {
+    pub(super) fn pop_late(&mut self, sockets: &Slab<Socket>, now: Instant) -> Option<Ticket> {
         self.forget_answered(sockets);
         self.sent.pop_front_if(|first| first.due <= now)
     }
@@ -84,7 +80,7 @@ impl Road {
 
 impl Ticket {
     /// Whether the question still waits.
-    pub(super) fn waits<T>(&self, sockets: &Slab<Socket<T>>) -> bool {
+    pub(super) fn waits(&self, sockets: &Slab<Socket>) -> bool {
         sockets.get(self.key).is_some_and(|socket| {
             socket.number == self.number
                 && socket.connected.uses == self.uses
@@ -97,8 +93,8 @@ impl Ticket {
 
 impl Rest {
     /// Whether the socket is there.
-    pub(super) fn is_of<T>(&self, sockets: &Slab<Socket<T>>) -> bool {
-        let is_it = |socket: &Socket<T>| socket.number == self.number;
+    pub(super) fn is_of(&self, sockets: &Slab<Socket>) -> bool {
+        let is_it = |socket: &Socket| socket.number == self.number;
         sockets.get(self.key).is_some_and(is_it)
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Departure {
     /// Who has it asked.
     pub(super) inner: Arc<Inner>,
     /// The question.
-    pub(crate) question: Arc<Question>,
+    pub(crate) question: Question,
     /// Takes it off the table of what is being asked.
     pub(super) landing: Landing,
     /// Whom to ask.
@@ -124,7 +124,8 @@ impl Unfinished {
             first,
             generation,
         } = self.departure;
-        let (begun, asked) = (self.begun, Arc::clone(&question));
+        let (begun, question) = (self.begun, Arc::new(question));
+        let asked = Arc::clone(&question);
         let ask = |joined: Arc<Joined>| async move {
             let answered = async {
                 let _permit = inner.permit()?;

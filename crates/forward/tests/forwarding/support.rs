@@ -73,7 +73,7 @@ impl LaneThread {
             loop {
                 match orders.recv_timeout(Duration::from_millis(1)) {
                     Ok((resolver, question, end)) => {
-                        if let Err(end) = lane.ask(&resolver, Arc::new(question), end) {
+                        if let Err(end) = lane.ask(&resolver, &question, end) {
                             drop(end.send(None));
                         }
                     }

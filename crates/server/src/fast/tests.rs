@@ -203,12 +203,11 @@ impl Way {
             self.asked += 1;
             // What is in the buffer already stays there.
             let mut out = b"before".to_vec();
-            let is_answered = self.is_short
-                && read.is_some_and(|read| {
-                    batch.answer(read, message.len(), client.ip(), tallies, &mut out)
-                });
+            let fate = read
+                .filter(|_| self.is_short)
+                .map(|read| batch.answer(read, message.len(), client.ip(), tallies, &mut out));
             assert_eq!(out[..6], *b"before");
-            if is_answered {
+            if let Some(Fate::Response) = fate {
                 responses.push((Some(out.split_off(6)), true));
                 continue;
             }
@@ -221,7 +220,7 @@ impl Way {
             match handle::handle(shared, routing, &snapshot, &received, response, tallies) {
                 Step::Respond => responses.push((Some(response.clone()), false)),
                 Step::Silent => responses.push((None, false)),
-                Step::Resolve(pending) => panic!("an upstream is to be asked: {pending:?}"),
+                Step::Resolve(onward) => panic!("an upstream is to be asked: {onward:?}"),
             }
         }
         responses

@@ -54,8 +54,8 @@ async fn respond(shared: &Shared, routing: &Routing, message: &[u8]) -> (Message
     ) {
         Step::Respond => false,
         Step::Silent => panic!("no response"),
-        Step::Resolve(pending) => {
-            pending.finish(shared, None, &mut out).await;
+        Step::Resolve(onward) => {
+            onward.pending.finish(shared, None, &mut out).await;
             true
         }
     };
@@ -208,10 +208,10 @@ async fn a_query_that_may_not_wait_fails_at_once() {
         &mut out,
         None,
     );
-    let Step::Resolve(pending) = step else {
+    let Step::Resolve(onward) = step else {
         panic!("it waits: {step:?}");
     };
-    pending.reject("too many queries wait", &mut out);
+    onward.pending.reject("too many queries wait", &mut out);
     assert_eq!(out[12..], message[12..]);
     assert_eq!(Message::parse(out).unwrap().rcode(), Rcode::SERVFAIL);
     assert_eq!(errors.lines().len(), 1);
