@@ -35,7 +35,6 @@ use crate::Answer;
 use crate::Failure;
 use crate::Question;
 use crate::Transport;
-use crate::cache::Key;
 
 /// What comes of asking.
 pub(crate) type Outcome = Result<Answer, Failure>;
@@ -100,11 +99,19 @@ enum Way {
     },
     /// A lane.
     Lane {
-        /// Those who asked it too.
-        listeners: Vec<oneshot::Sender<Outcome>>,
-        /// What they call for.
-        joined: Joined,
+        /// Since then.
+        since: Instant,
+        /// Those who asked it too, if there are any.
+        audience: Option<Box<Audience>>,
     },
+}
+
+/// Those who listen to what a lane tells.
+struct Audience {
+    /// Where it tells them.
+    listeners: Vec<oneshot::Sender<Outcome>>,
+    /// What they call for.
+    joined: Joined,
 }
 
 /// What somebody who asks what is being asked already waits for.
@@ -168,8 +175,8 @@ impl Flights {
         let mut table = self.lock();
         let (hash, number) = (table.hash(&key), table.number());
         let way = Way::Lane {
-            listeners: Vec::new(),
-            joined: Joined::since(now),
+            since: now,
+            audience: None,
         };
         let asking = match table.entry(hash, &key) {
             Entry::Vacant(vacant) => {
@@ -296,14 +303,27 @@ impl UnderWay {
     fn join(&mut self, suspicion: impl Fn() -> Duration) -> Option<Wait> {
         let (wait, joined) = match &mut self.way {
             Way::Shared { asking, joined } => (Wait::Shared(asking.upgrade()?), &**joined),
-            Way::Lane { listeners, joined } => {
+            Way::Lane { since, audience } => {
+                let audience = audience.get_or_insert_with(|| Audience::since(*since));
                 let (sender, told) = oneshot::channel();
-                listeners.push(sender);
-                (Wait::Lane(told), &*joined)
+                audience.listeners.push(sender);
+                (Wait::Lane(told), &audience.joined)
             }
         };
         joined.call_for(suspicion());
         Some(wait)
+    }
+}
+
+// === impl Audience ===
+
+impl Audience {
+    /// Nobody, about what is being asked since then.
+    fn since(since: Instant) -> Box<Self> {
+        Box::new(Self {
+            listeners: Vec::new(),
+            joined: Joined::since(since),
+        })
     }
 }
 
@@ -365,9 +385,10 @@ impl Landing {
     /// Tells those who asked the same what came of it.
     pub(crate) fn tell(mut self, outcome: impl Fn() -> Outcome) {
         if let Some(UnderWay { way, .. }) = self.land()
-            && let Way::Lane { listeners, .. } = way
+            && let Way::Lane { audience, .. } = way
+            && let Some(audience) = audience
         {
-            for listener in listeners {
+            for listener in audience.listeners {
                 // Whoever has left need not be told.
                 let _: Result<(), _> = listener.send(outcome());
             }
@@ -386,9 +407,13 @@ impl Landing {
             match table.remove(self.hash, std::mem::take(&mut self.number)) {
                 Some(UnderWay {
                     key,
-                    way: Way::Lane { joined, listeners },
+                    way: Way::Lane { since, audience },
                     ..
-                }) => Ok((table.begin(&flights, key, joined, ask), listeners)),
+                }) => {
+                    let audience = audience.unwrap_or_else(|| Audience::since(since));
+                    let Audience { listeners, joined } = *audience;
+                    Ok((table.begin(&flights, key, joined, ask), listeners))
+                }
                 _ => Err(ask),
             }
         };
@@ -421,10 +446,19 @@ impl Drop for Landing {
 
 /// All that shapes the query to an upstream.
 fn key(question: &Question) -> Asked {
-    let way =
-        u8::from(question.recursion_desired) | u8::from(question.transport == Transport::Tcp) << 1;
-    let mut key = Asked::from_slice(Key::new(question).as_octets());
-    key.push(way);
+    let flags = [
+        question.dnssec_ok,
+        question.checking_disabled,
+        question.recursion_desired,
+        question.transport == Transport::Tcp,
+    ];
+    let flags = flags
+        .iter()
+        .fold(0, |octet, &is_set| octet << 1 | u8::from(is_set));
+    let [t0, t1] = question.qtype.0.to_be_bytes();
+    let [c0, c1] = question.qclass.0.to_be_bytes();
+    let mut key = Asked::from_slice(question.qname.as_wire());
+    key.extend_from_slice(&[t0, t1, c0, c1, flags]);
     key
 }
 

@@ -19,6 +19,10 @@
 //! unless queries need it: one that failed there, or had nowhere to go, asks
 //! for a probe as soon as the interval allows.
 
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -64,6 +68,16 @@ pub(crate) struct Health {
     last_probe: Option<Instant>,
     /// Whether somebody waits for [`Self::poll_timeout`].
     watched: bool,
+}
+
+/// Health of one upstream, for all who ask it.
+#[derive(Debug)]
+pub(crate) struct SharedHealth {
+    /// Whether there is nothing to be told: mostly so, and then nobody takes
+    /// the lock.
+    is_well: AtomicBool,
+    /// The health.
+    health: Mutex<Health>,
 }
 
 /// Whether an upstream has failed lately.
@@ -199,6 +213,14 @@ impl Health {
         }
     }
 
+    /// Whether a response would change nothing.
+    fn is_well(&self) -> bool {
+        self.fails == 0
+            && self.misses == 0
+            && self.suspect == Suspicion::None
+            && self.next_probe.is_none()
+    }
+
     /// Whether too many probes failed.
     fn is_down(&self) -> bool {
         self.max_fails > 0 && self.fails > self.max_fails
@@ -232,9 +254,65 @@ impl Health {
     }
 }
 
+// === impl SharedHealth ===
+
+impl SharedHealth {
+    /// Shares it.
+    pub(crate) fn new(health: Health) -> Self {
+        Self {
+            is_well: AtomicBool::new(health.is_well()),
+            health: Mutex::new(health),
+        }
+    }
+
+    /// How the upstream stands.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        if self.is_well.load(Ordering::Acquire) {
+            return Standing::Good;
+        }
+        self.change(|health| health.standing(now))
+    }
+
+    /// Takes in a response to a query.
+    pub(crate) fn answered(&self) -> Change {
+        if self.is_well.load(Ordering::Acquire) {
+            return Change::None;
+        }
+        self.change(Health::answered)
+    }
+
+    /// Takes in anything else.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Health) -> R) -> R {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut health);
+        self.is_well.store(health.is_well(), Ordering::Release);
+        result
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shared_is_what_is_kept() {
+        let (health, now) = health(1);
+        let shared = SharedHealth::new(health);
+        assert_eq!(shared.standing(now), Standing::Good);
+        assert!(shared.change(|health| health.failed(now)));
+        assert_eq!(shared.standing(now), Standing::Suspect);
+        assert_eq!(shared.answered(), Change::None);
+        assert_eq!(shared.standing(now), Standing::Good);
+        for (change, at) in [(Change::None, 2), (Change::Down, 4)] {
+            let at = now + at * MAX_BACKOFF;
+            shared.change(|health| health.failed(at - MAX_BACKOFF));
+            assert!(shared.change(|health| health.handle_timeout(at, 0.0)));
+            assert_eq!(shared.change(|health| health.probed(false)), change);
+        }
+        assert_eq!(shared.standing(now), Standing::Down);
+        assert_eq!(shared.answered(), Change::Up);
+        assert_eq!(shared.answered(), Change::None);
+    }
 
     #[test]
     fn a_failure_makes_a_suspect_and_one_probe_at_once() {

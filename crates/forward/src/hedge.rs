@@ -86,8 +86,10 @@ impl Hedging {
     /// Changes what is saved up, within bounds.
     fn change(&self, by: i32) {
         let changed = |saved: i32| {
-            let saved = saved.saturating_add(by);
-            Some(saved.clamp(-SHARE * MAX_OWED, SHARE * MAX_SAVED))
+            let bounds = (-SHARE * MAX_OWED, SHARE * MAX_SAVED);
+            let now = saved.saturating_add(by).clamp(bounds.0, bounds.1);
+            // Mostly all that may be is saved up.
+            (now != saved).then_some(now)
         };
         let _ = self
             .saved

@@ -36,6 +36,7 @@ use crate::Question;
 use crate::Resolver;
 use crate::idle::CHOICE;
 use crate::idle::Idle;
+use crate::metrics::UpstreamTally;
 use crate::question::Hop;
 use crate::resolver::Departure;
 use crate::resolver::Read;
@@ -74,6 +75,18 @@ pub struct Lane<T> {
     events: Box<[EpollEvent; EVENTS]>,
 }
 
+/// What belongs to a question.
+pub trait Asks {
+    /// Who has it asked.
+    fn resolver(&self) -> Option<&Resolver>;
+
+    /// Name, type and class in wire form, spelled as the client did.
+    fn octets(&self) -> &[u8];
+
+    /// All of the question, once more: few answers need it.
+    fn question(&self) -> Option<Question>;
+}
+
 /// How a question ends in a lane.
 #[derive(Debug)]
 pub enum Arrival {
@@ -83,8 +96,10 @@ pub enum Arrival {
     Unfinished(Box<Unfinished>),
 }
 
-/// A socket.
+/// A socket. There are so many that each is new to the processor when its turn
+/// comes: it has a cache line to itself.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Socket {
     /// The socket.
     connected: Connected,
@@ -111,7 +126,7 @@ struct Flight<T> {
 
 // === impl Lane ===
 
-impl<T> Lane<T> {
+impl<T: Asks> Lane<T> {
     /// A lane without sockets, one of so many `lanes` that share the questions.
     /// [`Self::poll`] waits for a socket of the thread's own, too.
     pub fn new(watched: impl AsFd, lanes: usize) -> Self {
@@ -148,21 +163,22 @@ impl<T> Lane<T> {
         self.flights.len()
     }
 
-    /// Asks a question that the cache has no answer to. Gives back what belongs
-    /// to it if it is one for [`Resolver::resolve`].
+    /// Asks the question of an item, if the cache has no answer to it. Gives back
+    /// the item if it is one for [`Resolver::resolve`].
     ///
     /// # Errors
     ///
-    /// What belongs to the question, which was not asked.
-    pub fn ask(&mut self, resolver: &Resolver, question: &Question, item: T) -> Result<(), T> {
+    /// The item, whose question was not asked.
+    pub fn ask(&mut self, question: &Question, item: T) -> Result<(), T> {
         if self.waiting() >= MOST {
             return Err(item);
         }
         let now = Instant::now();
-        let Some(departure) = resolver.depart(question, now) else {
+        let resolver = item.resolver();
+        let Some(departure) = resolver.and_then(|it| it.depart(question, now)) else {
             return Err(item);
         };
-        let upstream = &departure.first.upstream;
+        let upstream = departure.first.upstream();
         let id = rand::random();
         self.query.clear();
         question.write_query(&mut self.query, id, Some(UDP_PAYLOAD), Hop::Udp);
@@ -172,7 +188,8 @@ impl<T> Lane<T> {
         let Some(((key, socket), road)) = socket.zip(self.roads.get_mut(road)) else {
             return Err(item);
         };
-        departure.begin();
+        departure.begin(question);
+        road.tally.sent();
         road.sent.push_back(Ticket {
             key,
             number: socket.number,
@@ -214,6 +231,7 @@ impl<T> Lane<T> {
             }
         }
         self.leave_late(now, &mut each);
+        self.count();
         is_watched_ready
     }
 
@@ -222,6 +240,7 @@ impl<T> Lane<T> {
         for index in 0..self.roads.len() {
             self.leave_sent(index, &mut each);
         }
+        self.count();
     }
 
     /// Closes some idle sockets that are not to be used again, and forgets
@@ -239,6 +258,13 @@ impl<T> Lane<T> {
         }
         self.roads
             .retain(|road| !road.idle.is_empty() || !road.sent.is_empty());
+    }
+
+    /// Adds what was counted to what all count.
+    fn count(&self) {
+        for road in &self.roads {
+            road.tally.flush();
+        }
     }
 
     /// Waits for sockets that have something to say. Gives how many there are.
@@ -267,6 +293,7 @@ impl<T> Lane<T> {
                 idle: Idle::with_choice(self.choice),
                 voids: upstream.voids(),
                 sent: VecDeque::new(),
+                tally: UpstreamTally::new(upstream.metrics()),
             });
             self.roads.len() - 1
         })
@@ -363,7 +390,10 @@ impl<T> Lane<T> {
         let arrived = match received.map_err(io::Error::from) {
             Ok((length, _)) => {
                 let datagram = self.datagram.get(..length).unwrap_or_default();
-                match flight.departure.read(datagram, flight.id) {
+                match flight
+                    .departure
+                    .read(flight.item.octets(), datagram, flight.id)
+                {
                     Read::Answer(message) => {
                         self.arrive(key, message, now, each);
                         return;
@@ -376,7 +406,7 @@ impl<T> Lane<T> {
             Err(error) => Err(error),
         };
         let is_refusal = arrived.is_err();
-        let upstream = Arc::clone(&flight.departure.first.upstream);
+        let upstream = Arc::clone(flight.departure.first.upstream());
         self.leave(key, Some(arrived), each);
         // What that upstream was sent meanwhile may be in vain.
         if is_refusal {
@@ -407,14 +437,17 @@ impl<T> Lane<T> {
             uses: socket.connected.uses,
         };
         let taken = now.saturating_duration_since(flight.started);
-        let upstream = &flight.departure.first.upstream;
+        let upstream = flight.departure.first.upstream();
         let road = self.road(upstream);
-        if let Some(road) = self.roads.get_mut(road)
-            && let Some(rest) = road.idle.put_back(rest, now, upstream.has_room())
-        {
-            close(&mut self.sockets, rest);
+        if let Some(road) = self.roads.get_mut(road) {
+            let (metrics, rcode) = (upstream.metrics(), message.rcode());
+            road.tally.answered(metrics, rcode, rest.uses > 1, taken);
+            if let Some(rest) = road.idle.put_back(rest, now, upstream.has_room()) {
+                close(&mut self.sockets, rest);
+            }
         }
-        let answer = flight.departure.arrive(message, rest.uses > 1, taken);
+        let question = || flight.item.question();
+        let answer = flight.departure.arrive(question, message, taken);
         each(flight.item, Arrival::Answer(answer));
     }
 
@@ -453,14 +486,18 @@ impl<T> Lane<T> {
             let _: Result<(), _> = epoll.delete(&socket.connected.io);
         }
         let flight = socket.flight;
-        if let Some(flight) = flight.and_then(|place| self.flights.try_remove(place)) {
-            let unfinished = flight.departure.leave(Box::new(Begun {
+        let flight = flight.and_then(|place| self.flights.try_remove(place));
+        if let Some(flight) = flight
+            && let Some(question) = flight.item.question()
+        {
+            let begun = Box::new(Begun {
                 socket: socket.connected,
                 id: flight.id,
                 started: flight.started,
                 refusals: flight.refusals,
                 arrived,
-            }));
+            });
+            let unfinished = flight.departure.leave(question, begun);
             each(flight.item, Arrival::Unfinished(Box::new(unfinished)));
         }
     }
@@ -472,6 +509,8 @@ fn close(sockets: &mut Slab<Socket>, rest: Rest) {
         sockets.remove(rest.key);
     }
 }
+
+const _: () = assert!(size_of::<Socket>() == 64);
 
 /// Most questions that wait in a lane. More go the long way, where there are
 /// bounds for each client.

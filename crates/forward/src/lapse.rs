@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -12,6 +14,8 @@ const REMEMBERED: Duration = Duration::from_secs(900);
 /// Something that an upstream was found to lack.
 #[derive(Debug, Default)]
 pub(crate) struct Lapse {
+    /// Whether it ever was: mostly not, and then nobody takes the lock.
+    is_found: AtomicBool,
     /// Until when that is remembered.
     until: Mutex<Option<Instant>>,
 }
@@ -22,11 +26,12 @@ impl Lapse {
     /// Takes in that it is lacking.
     pub(crate) fn found(&self, now: Instant) {
         *self.lock() = Some(now + REMEMBERED);
+        self.is_found.store(true, Ordering::Release);
     }
 
     /// Whether it is remembered to be lacking.
     pub(crate) fn is_known(&self, now: Instant) -> bool {
-        self.lock().is_some_and(|until| now < until)
+        self.is_found.load(Ordering::Acquire) && self.lock().is_some_and(|until| now < until)
     }
 
     /// Until when that is remembered.

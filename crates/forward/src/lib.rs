@@ -81,6 +81,7 @@ pub use config::default_allow_from;
 pub use context::Context;
 pub use context::MAX_IN_FLIGHT;
 pub use lane::Arrival;
+pub use lane::Asks;
 pub use lane::Lane;
 pub use loops::Asker;
 pub use metrics::Families;

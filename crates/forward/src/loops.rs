@@ -21,6 +21,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portolan_proto::MAX_NAME;
@@ -50,8 +52,17 @@ pub(crate) const MAX_LOOKS: usize = 16;
 /// The names that were sent out and should not come back. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Loops {
+    /// What clones share.
+    inner: Arc<Inner>,
+}
+
+/// What clones share.
+#[derive(Debug, Default)]
+struct Inner {
+    /// How many names there are: mostly none, and then nobody takes the lock.
+    count: AtomicUsize,
     /// The names.
-    sent: Arc<Mutex<Sent>>,
+    sent: Mutex<Sent>,
 }
 
 /// Who asks, as far as that tells a question that has gone round.
@@ -84,6 +95,7 @@ impl Loops {
     pub(crate) fn mark(&self, qname: &Qname, chance: u128) -> Option<Marker> {
         let name = below(qname.as_wire(), chance)?;
         let returned = Arc::new(Notify::new());
+        self.inner.count.fetch_add(1, Ordering::Release);
         self.lock()
             .insert(name.as_wire().into(), Arc::clone(&returned));
         Some(Marker {
@@ -95,6 +107,9 @@ impl Loops {
 
     /// Whether a question is for a name that was sent out.
     pub(crate) fn has_returned(&self, qname: &Qname) -> bool {
+        if self.inner.count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
         let sent = self.lock();
         let marker = sent.get(qname.as_wire());
         if let Some(returned) = marker {
@@ -105,7 +120,10 @@ impl Loops {
 
     /// The names.
     fn lock(&self) -> MutexGuard<'_, Sent> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .sent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,6 +143,7 @@ impl Asker {
 impl Drop for Marker {
     fn drop(&mut self) {
         self.loops.lock().remove(self.name.as_wire());
+        self.loops.inner.count.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Metrics of forwarding and caching, under the names dashboards know.
 
+mod tally;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -19,6 +21,7 @@ use prometheus::core::Collector;
 
 use crate::target::Protection;
 use crate::target::Target;
+pub(crate) use tally::UpstreamTally;
 
 /// All metrics of this crate. Cloning shares them.
 #[derive(Clone)]
@@ -412,10 +415,9 @@ impl UpstreamMetrics {
 
     /// Counts an answer.
     pub(crate) fn answered(&self, rcode: Rcode, after: Duration) {
-        let Some(slot) = self.answers.get(usize::from(rcode.0)) else {
+        let Some(metrics) = self.answers_with(rcode) else {
             return;
         };
-        let metrics = slot.get_or_init(|| self.answer(rcode));
         metrics.responses.inc();
         for duration in &metrics.durations {
             duration.observe(after.as_secs_f64());
@@ -461,6 +463,12 @@ impl UpstreamMetrics {
     /// Handles of the TLS handshakes.
     pub(crate) fn handshakes(&self) -> &HandshakeMetrics {
         &self.handshakes
+    }
+
+    /// Handles of a code.
+    fn answers_with(&self, rcode: Rcode) -> Option<&AnswerMetrics> {
+        let slot = self.answers.get(usize::from(rcode.0))?;
+        Some(slot.get_or_init(|| self.answer(rcode)))
     }
 
     /// Handles of a code met for the first time.

@@ -56,7 +56,7 @@ pub(crate) struct Socket {
     /// Queries that it was used for.
     uses: u32,
     /// Notes it for as long as it lives; closed before that ends.
-    _noted: Noted,
+    _noted: Box<Noted>,
 }
 
 // === impl Pool ===
@@ -152,7 +152,6 @@ impl Socket {
     pub(crate) fn new(connected: Connected) -> io::Result<Self> {
         let Connected {
             io,
-            local,
             opened,
             uses,
             noted,
@@ -164,7 +163,7 @@ impl Socket {
         let io = AsyncFd::with_interest(io, INTEREST)?;
         Ok(Self {
             io,
-            local,
+            local: noted.local(),
             opened,
             uses,
             _noted: noted,

@@ -168,31 +168,15 @@ impl Question {
         }
     }
 
-    /// Whether a message is a response to this question under `id`: QR, the
-    /// same id, name, type and class (RFC 5452 §9.1). The name may come back
-    /// in another spelling.
+    /// Whether a message is a response to this question under `id`; see
+    /// [`is_answered_by`].
     pub(crate) fn is_answered_by(&self, message: &[u8], id: u16) -> bool {
-        let Some(body) = response_body(message, id) else {
-            return false;
-        };
-        let Some((sent, received)) = self.octets().split_last_chunk::<4>().zip(
-            body.get(..self.length)
-                .and_then(<[u8]>::split_last_chunk::<4>),
-        ) else {
-            return false;
-        };
-        has_question(message) && sent.0.eq_ignore_ascii_case(received.0) && sent.1 == received.1
+        is_answered_by(self.octets(), message, id)
     }
 
     /// What a datagram is to the query under `id`.
     pub(crate) fn read(&self, datagram: &[u8], id: u16) -> Reading {
-        if self.is_answered_by(datagram, id) {
-            Message::parse(datagram.to_vec()).map_or(Reading::Stray, Reading::Answer)
-        } else if self.is_header_error(datagram, id) {
-            Reading::HeaderError
-        } else {
-            Reading::Stray
-        }
+        read(self.octets(), datagram, id)
     }
 
     /// The same question, each letter of its name in upper or lower case by
@@ -215,15 +199,6 @@ impl Question {
     /// Whether a message that answers this question spells it alike.
     pub(crate) fn is_spelled_by(&self, message: &[u8]) -> bool {
         message.get(HEADER_LEN..HEADER_LEN + self.length) == Some(self.octets())
-    }
-
-    /// Whether a message refuses to read the query under `id`: a header alone
-    /// with FORMERR or NOTIMP, as a server without EDNS may send it.
-    pub(crate) fn is_header_error(&self, message: &[u8], id: u16) -> bool {
-        response_body(message, id).is_some_and(<[u8]>::is_empty)
-            && message
-                .get(3)
-                .is_some_and(|octet| matches!(octet & 0x0f, 1 | 4))
     }
 
     /// Takes over the spelling of a question.
@@ -278,6 +253,42 @@ fn add_options(query: &mut Vec<u8>, hop: Hop) {
     if let Some(octets) = query.get_mut(start - 2..start) {
         octets.copy_from_slice(&length.to_be_bytes());
     }
+}
+
+/// What a datagram is to the query under `id` with a question: name, type and
+/// class in wire form.
+pub(crate) fn read(question: &[u8], datagram: &[u8], id: u16) -> Reading {
+    if is_answered_by(question, datagram, id) {
+        Message::parse(datagram.to_vec()).map_or(Reading::Stray, Reading::Answer)
+    } else if is_header_error(datagram, id) {
+        Reading::HeaderError
+    } else {
+        Reading::Stray
+    }
+}
+
+/// Whether a message is a response to a question under `id`: QR, the same id,
+/// name, type and class (RFC 5452 §9.1). The name may come back in another
+/// spelling.
+fn is_answered_by(question: &[u8], message: &[u8], id: u16) -> bool {
+    let Some(body) = response_body(message, id) else {
+        return false;
+    };
+    let received = body.get(..question.len());
+    let received = received.and_then(<[u8]>::split_last_chunk::<4>);
+    let Some((sent, received)) = question.split_last_chunk::<4>().zip(received) else {
+        return false;
+    };
+    has_question(message) && sent.0.eq_ignore_ascii_case(received.0) && sent.1 == received.1
+}
+
+/// Whether a message refuses to read the query under `id`: a header alone with
+/// FORMERR or NOTIMP, as a server without EDNS may send it.
+pub(crate) fn is_header_error(message: &[u8], id: u16) -> bool {
+    response_body(message, id).is_some_and(<[u8]>::is_empty)
+        && message
+            .get(3)
+            .is_some_and(|octet| matches!(octet & 0x0f, 1 | 4))
 }
 
 /// What follows the header of a response with an id.
@@ -349,12 +360,11 @@ mod tests {
 
     #[test]
     fn a_bare_format_error_is_told_from_other_headers() {
-        let question = question("example.org", Rtype::A);
         let mut bare = b"\0\x07\x80\x01\0\0\0\0\0\0\0\0".to_vec();
-        assert!(question.is_header_error(&bare, 7));
-        assert!(!question.is_header_error(&bare, 8));
+        assert!(is_header_error(&bare, 7));
+        assert!(!is_header_error(&bare, 8));
         bare[3] = 5;
-        assert!(!question.is_header_error(&bare, 7));
+        assert!(!is_header_error(&bare, 7));
     }
 
     #[test]

@@ -235,10 +235,10 @@ impl Resolver {
         let first = stanza.first(question, now)?;
         Some(Departure {
             inner: Arc::clone(inner),
-            question: question.clone(),
             landing,
             first,
             generation: inner.generation(),
+            wants_authentic_data: question.wants_authentic_data(),
         })
     }
 
@@ -340,7 +340,8 @@ impl Inner {
         let suspicion = || self.suspicion(question, asker);
         let mut result = self.flights.join(question, suspicion, ask).await;
         if let Ok(answer) = &mut result {
-            answer.authentic_data = authentic_data(question, &answer.message);
+            let is_wanted = question.wants_authentic_data();
+            answer.authentic_data = authentic_data(is_wanted, &answer.message);
         }
         result
     }
@@ -462,13 +463,13 @@ impl Inner {
         while let Some((position, stanza)) = self.claimant(&question.qname, from) {
             let exchange = stanza.exchange(question, deadline).await?;
             if !exchange.next {
-                return Ok(answer(question, exchange.reply));
+                return Ok(answer(question.wants_authentic_data(), exchange.reply));
             }
             left = Some(exchange.reply);
             from = position + 1;
         }
         // The last stanza has nobody to leave it to.
-        left.map(|reply| answer(question, reply))
+        left.map(|reply| answer(question.wants_authentic_data(), reply))
             .ok_or_else(Failure::unclaimed)
     }
 }
@@ -482,10 +483,10 @@ impl Drop for Refreshing {
 }
 
 /// The answer that an upstream gave.
-fn answer(question: &Question, reply: Reply) -> Answer {
+fn answer(wants_authentic_data: bool, reply: Reply) -> Answer {
     Answer {
         ede: reply.message.ede(),
-        authentic_data: authentic_data(question, &reply.message),
+        authentic_data: authentic_data(wants_authentic_data, &reply.message),
         message: reply.message,
         from_cache: false,
         upstream: Some(reply.upstream),
@@ -494,8 +495,8 @@ fn answer(question: &Question, reply: Reply) -> Answer {
 
 /// Whether AD is set for a client: only where it asked for that
 /// (RFC 6840 §5.8).
-fn authentic_data(question: &Question, message: &Message) -> bool {
-    question.wants_authentic_data() && message.flags().has(Flags::AUTHENTIC_DATA)
+fn authentic_data(is_wanted: bool, message: &Message) -> bool {
+    is_wanted && message.flags().has(Flags::AUTHENTIC_DATA)
 }
 
 /// Whether upstreams had something better to say than an expired answer.

@@ -41,8 +41,8 @@ pub struct SocketRoom {
 pub(crate) struct Noted {
     /// Where it is noted.
     sockets: Sockets,
-    /// Its address and port.
-    end: (IpAddr, u16),
+    /// Our end.
+    local: SocketAddr,
 }
 
 /// A socket that is connected to an upstream.
@@ -50,14 +50,13 @@ pub(crate) struct Noted {
 pub(crate) struct Connected {
     /// The socket. Whoever reads it does not wait.
     pub(crate) io: UdpSocket,
-    /// Our end.
-    pub(crate) local: SocketAddr,
     /// When it was opened.
     pub(crate) opened: Instant,
     /// Queries that it was used for.
     pub(crate) uses: u32,
-    /// Notes it for as long as it lives; closed before that ends.
-    pub(crate) noted: Noted,
+    /// Notes it for as long as it lives; closed before that ends. Boxed: nobody
+    /// looks at it meanwhile.
+    pub(crate) noted: Box<Noted>,
 }
 
 // === impl Sockets ===
@@ -73,12 +72,11 @@ impl Sockets {
 
     /// Notes a socket that is connected.
     pub(crate) fn note(&self, local: SocketAddr) -> Noted {
-        let end = end(local);
-        self.lock().insert(end);
+        self.lock().insert(end(local));
         self.room.open.fetch_add(1, Ordering::Relaxed);
         Noted {
             sockets: self.clone(),
-            end,
+            local,
         }
     }
 
@@ -120,9 +118,16 @@ impl SocketRoom {
 
 // === impl Noted ===
 
+impl Noted {
+    /// Our end.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+}
+
 impl Drop for Noted {
     fn drop(&mut self) {
-        self.sockets.lock().remove(&self.end);
+        self.sockets.lock().remove(&end(self.local));
         self.sockets.room.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -129,8 +129,6 @@ pub(crate) struct First {
     plan: Plan,
     /// Whom to ask first, as the plan has it.
     attempt: Attempt,
-    /// Whom to ask first.
-    pub(crate) upstream: Arc<Upstream>,
 }
 
 /// Counts one query for as long as it lives.
@@ -269,14 +267,12 @@ impl Forward {
         // The turn is over once the question is sent.
         let mut plan = self.plan_for(&candidates, self.turn.load(Ordering::Relaxed));
         let attempt = plan.next()?;
-        let upstream = Arc::clone(upstreams.get(attempt.upstream)?);
         let is_first_good = candidates.get(attempt.upstream).is_some_and(is_good);
         is_first_good.then(|| First {
             stanza: Arc::clone(self),
             upstreams,
             plan,
             attempt,
-            upstream,
         })
     }
 
@@ -291,7 +287,6 @@ impl Forward {
             upstreams,
             plan,
             attempt,
-            upstream: _,
         } = first;
         let deadline = begun.started + TOTAL_BUDGET;
         let begun = Some((attempt, begun));
@@ -413,12 +408,18 @@ impl Forward {
 // === impl First ===
 
 impl First {
+    /// Whom to ask first.
+    pub(crate) fn upstream(&self) -> &Arc<Upstream> {
+        let upstream = self.upstreams.get(self.attempt.upstream);
+        upstream.expect("a plan is one of these upstreams")
+    }
+
     /// When an answer to what was sent at a time is overdue, at the latest after
     /// [`MAX_WAIT`].
     pub(crate) fn due(&self, at: Instant) -> Instant {
         let is_repeat = is_repeat(1, self.upstreams.len());
         let waits = Waits::new(
-            &self.upstream,
+            self.upstream(),
             Transport::Udp,
             self.attempt.round,
             is_repeat,
@@ -430,7 +431,6 @@ impl First {
     /// Takes in that it was sent.
     pub(crate) fn begin(&self) {
         self.stanza.turn.fetch_add(1, Ordering::Relaxed);
-        self.upstream.asked();
     }
 
     /// Whether an answer with this code ends the question, so that no other

@@ -20,6 +20,7 @@ use crate::line::Line;
 use crate::lines::Chosen;
 use crate::lines::Lines;
 use crate::question::Hop;
+use crate::question::is_header_error;
 use crate::question::response_rcode;
 use crate::udp::UDP_PAYLOAD;
 use crate::udp::lacks_edns;
@@ -185,7 +186,7 @@ pub(crate) fn read(
     edns: bool,
 ) -> Result<Message, Fault> {
     let fault = |cause| Fault::new(Step::Read, cause);
-    if edns && question.is_header_error(&octets, id) {
+    if edns && is_header_error(&octets, id) {
         return Err(fault(Cause::NoEdns));
     }
     if !question.is_answered_by(&octets, id) {

@@ -82,10 +82,9 @@ impl Link {
         let local = io.local_addr()?;
         Ok(Connected {
             io,
-            local,
             opened: Instant::now(),
             uses: 0,
-            noted: sockets.note(local),
+            noted: Box::new(sockets.note(local)),
         })
     }
 
@@ -190,7 +189,7 @@ impl Begun {
     /// The socket for the query runtime, the id of the query, and what has
     /// arrived.
     fn adopt(self, pool: &Pool) -> Result<Adopted, ExchangeError> {
-        let local = self.socket.local;
+        let local = self.socket.noted.local();
         let socket = Socket::new(self.socket)
             .map_err(|error| failed(pool, Step::Dial, Some(local), error.into()))?;
         Ok((socket, self.id, self.arrived))

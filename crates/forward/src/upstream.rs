@@ -3,9 +3,6 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
@@ -35,6 +32,7 @@ use crate::error::ExchangeError;
 use crate::error::Step;
 use crate::health::Change;
 use crate::health::Health;
+use crate::health::SharedHealth;
 use crate::https::Https;
 use crate::lapse::Lapse;
 use crate::lines::Limits;
@@ -72,7 +70,7 @@ pub(crate) struct Upstream {
     /// What all upstreams of the stanza share.
     settings: Arc<Settings>,
     /// Health.
-    health: Mutex<Health>,
+    health: SharedHealth,
     /// Rung when a probe may be due sooner than whoever waits for it thinks.
     failure: Arc<Notify>,
     /// Rung when it refuses what is sent to it over UDP.
@@ -151,7 +149,7 @@ impl Upstream {
             label: target.addr.to_string().into(),
             pool: Pool::new(link, settings.sockets.clone()),
             connections: Connections::new(&target, &settings, &metrics),
-            health: Mutex::new(Health::new(settings.max_fails, settings.interval)),
+            health: SharedHealth::new(Health::new(settings.max_fails, settings.interval)),
             failure: Arc::default(),
             refusal: Notify::new(),
             refusals: AtomicU64::new(0),
@@ -184,7 +182,7 @@ impl Upstream {
     /// What a plan goes by.
     pub(crate) fn candidate(&self, question: &Question, now: Instant) -> Candidate {
         Candidate {
-            standing: self.health().standing(now.into_std()),
+            standing: self.health.standing(now.into_std()),
             round_trip: self
                 .round_trip(self.transport(question))
                 .map(|known| known.smoothed),
@@ -212,7 +210,7 @@ impl Upstream {
         let started = match &begun {
             Some(begun) => begun.started,
             None => {
-                self.asked();
+                self.metrics.sent();
                 Instant::now()
             }
         };
@@ -220,7 +218,10 @@ impl Upstream {
         let result = exchanged.await;
         let taken = started.elapsed();
         match &result {
-            Ok(message) => self.heard(message, transport, taken),
+            Ok(message) => {
+                self.metrics.answered(message.rcode(), taken);
+                self.heard(message, transport, taken);
+            }
             Err(error) if error.is_answer() => self.answered(),
             Err(error) if error.is_local() => self.tell_lack(error),
             Err(error) => {
@@ -237,7 +238,6 @@ impl Upstream {
     /// Takes in an answer and how long it has taken.
     fn heard(self: &Arc<Self>, message: &Message, transport: Transport, taken: Duration) {
         self.round_trips[transport as usize].add(taken);
-        self.metrics.answered(message.rcode(), taken);
         if self.settings.is_strict && message.rcode() == Rcode::SERVFAIL {
             // It may be the name's fault: a probe will tell.
             self.failed();
@@ -267,9 +267,9 @@ impl Upstream {
         self.settings.sockets.has_room()
     }
 
-    /// Counts a query that is sent to it.
-    pub(crate) fn asked(&self) {
-        self.metrics.sent();
+    /// Its metrics.
+    pub(crate) fn metrics(&self) -> &UpstreamMetrics {
+        &self.metrics
     }
 
     /// How often idle sockets to it have turned out to be of no use.
@@ -282,15 +282,9 @@ impl Upstream {
         self.pool.void();
     }
 
-    /// Takes in that a lane had an answer of it, after what `udp::exchange` and
-    /// [`Self::exchange`] make of one.
-    pub(crate) fn heard_by_lane(
-        self: &Arc<Self>,
-        message: &mut Message,
-        reused: bool,
-        taken: Duration,
-    ) {
-        self.metrics.datagrams(reused);
+    /// Takes in that a lane, which counts for itself, had an answer of it, after
+    /// what `udp::exchange` and [`Self::exchange`] make of one.
+    pub(crate) fn heard_by_lane(self: &Arc<Self>, message: &mut Message, taken: Duration) {
         bound_ttls(message);
         self.heard(message, Transport::Udp, taken);
     }
@@ -317,14 +311,16 @@ impl Upstream {
     /// Takes in that a query failed or takes too long, and has the upstream
     /// probed.
     pub(crate) fn failed(self: &Arc<Self>) {
-        let is_unwatched = self.health().failed(Instant::now().into_std());
+        let now = Instant::now().into_std();
+        let is_unwatched = self.health.change(|health| health.failed(now));
         self.have_watched(is_unwatched);
     }
 
     /// Takes in that the answer to a query is overdue, and has the upstream
     /// probed. If it is gone, [`Self::refusal`] says so.
     pub(crate) fn doubted(self: &Arc<Self>) {
-        let is_unwatched = self.health().doubted(Instant::now().into_std());
+        let now = Instant::now().into_std();
+        let is_unwatched = self.health.change(|health| health.doubted(now));
         self.have_watched(is_unwatched);
     }
 
@@ -359,14 +355,15 @@ impl Upstream {
 
     /// Takes in that a query failed at once because all upstreams are down.
     pub(crate) fn missed(&self) {
-        if self.health().missed(Instant::now().into_std()) {
+        let now = Instant::now().into_std();
+        if self.health.change(|health| health.missed(now)) {
             self.failure.notify_one();
         }
     }
 
     /// Takes in that it responded.
     fn answered(&self) {
-        let change = self.health().answered();
+        let change = self.health.answered();
         self.tell(change, None);
     }
 
@@ -513,7 +510,7 @@ impl Upstream {
             self.metrics.probe_failed();
             self.tell_refusal(error);
         }
-        let change = self.health().probed(result.is_ok());
+        let change = self.health.change(|health| health.probed(result.is_ok()));
         self.tell(change, result.err().map(|error| error.cause));
     }
 
@@ -538,11 +535,6 @@ impl Upstream {
                 tracing::info!(plugin = "forward", to = %self.label, "upstream is up again");
             }
         }
-    }
-
-    /// The health.
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -644,7 +636,7 @@ fn bound_ttls(message: &mut Message) {
 async fn watch(upstream: Weak<Upstream>, failure: Arc<Notify>, token: CancellationToken) {
     loop {
         let due = match upstream.upgrade() {
-            Some(upstream) => upstream.health().poll_timeout(),
+            Some(upstream) => upstream.health.change(Health::poll_timeout),
             None => None,
         };
         let Some(due) = due else {
@@ -659,7 +651,9 @@ async fn watch(upstream: Weak<Upstream>, failure: Arc<Notify>, token: Cancellati
             return;
         };
         let now = Instant::now().into_std();
-        if upstream.health().handle_timeout(now, rand::random()) {
+        let jitter = rand::random();
+        let is_due = |health: &mut Health| health.handle_timeout(now, jitter);
+        if upstream.health.change(is_due) {
             upstream.probe().await;
         }
     }

@@ -184,6 +184,7 @@ pub(crate) fn forward(
     tallies: &mut Tallies,
 ) -> Step {
     let (Ok(query), Some(resolver)) = (Query::read(received.message), &block.resolver) else {
+        // Neither is: an ordinary query is a query.
         return Step::Silent;
     };
     let stages = Stages {
@@ -318,7 +319,12 @@ impl Stages<'_> {
                 });
                 if resolver.is_some() {
                     let chain = chain.iter().map(|set| set.to_rrset()).collect();
-                    return Err(self.onward(layer.plugin, chain, Some(&target), None));
+                    let question = question(query, self.received.transport);
+                    return Err(Box::new(Onward {
+                        pending: self.pending(layer.plugin, chain, Some(&target)),
+                        question: question.with_name(&target),
+                        is_missed: false,
+                    }));
                 }
                 writer::positive(out, query, frame, chain, None, None, 0);
             }
@@ -378,7 +384,11 @@ impl Stages<'_> {
         }
         let question = question(query, self.received.transport);
         let Some(known) = resolver.known(&question, self.received.now) else {
-            return Err(self.onward("forward", Vec::new(), None, Some(question)));
+            return Err(Box::new(Onward {
+                pending: self.pending("forward", Vec::new(), None),
+                question,
+                is_missed: true,
+            }));
         };
         let rcode = match (known, self.block.loadbalance.as_ref()) {
             (Known::Kept(kept), None) => relay::write_kept(out, query, &self.frame, &kept),
@@ -393,16 +403,15 @@ impl Stages<'_> {
     }
 
     /// The query as something that waits for an upstream.
-    fn onward(
+    fn pending(
         &self,
         plugin: &'static str,
         chain: Vec<Rrset>,
         target: Option<&portolan_proto::Name>,
-        question: Option<Question>,
-    ) -> Box<Onward> {
+    ) -> Box<Pending> {
         let block = Arc::clone(self.block);
-        let pending = Pending::new(block, self.received, plugin, chain, target);
-        Box::new(Onward { pending, question })
+        let (query, received) = (self.query, self.received);
+        Box::new(Pending::new(block, query, received, plugin, chain, target))
     }
 
     /// Writes a response without records.

@@ -11,6 +11,7 @@ use portolan_forward::Failure;
 use portolan_forward::Question;
 use portolan_forward::Resolver;
 use portolan_forward::Unfinished;
+use portolan_proto::HEADER_LEN;
 use portolan_proto::Name;
 use portolan_proto::Query;
 use portolan_proto::Rcode;
@@ -32,9 +33,11 @@ use crate::writer::Frame;
 #[derive(Debug)]
 pub(crate) struct Onward {
     /// The query.
-    pub(crate) pending: Pending,
-    /// What to ask, if the cache has no answer to it.
-    pub(crate) question: Option<Question>,
+    pub(crate) pending: Box<Pending>,
+    /// What to ask.
+    pub(crate) question: Question,
+    /// Whether the cache is known to have no answer to it.
+    pub(crate) is_missed: bool,
 }
 
 /// A query, copied out of the buffer it was read into.
@@ -44,6 +47,8 @@ pub(crate) struct Pending {
     block: Arc<Block>,
     /// The message.
     message: SmallVec<[u8; MESSAGE]>,
+    /// Octets of its question.
+    question_len: usize,
     /// Who sent it.
     client: SocketAddr,
     /// Where it was sent to.
@@ -68,6 +73,7 @@ impl Pending {
     /// Copies a query.
     pub(crate) fn new(
         block: Arc<Block>,
+        query: &Query<'_>,
         received: &Received<'_>,
         plugin: &'static str,
         chain: Vec<Rrset>,
@@ -76,6 +82,7 @@ impl Pending {
         Self {
             block,
             message: SmallVec::from_slice(received.message),
+            question_len: query.question.len(),
             client: received.client,
             local: received.local,
             transport: received.transport,
@@ -184,8 +191,14 @@ impl Pending {
         self.failed(&query, &frame, &failure, out);
     }
 
+    /// Name, type and class that the query asks for, in wire form.
+    pub(crate) fn octets(&self) -> &[u8] {
+        let question = HEADER_LEN..HEADER_LEN + self.question_len;
+        self.message.get(question).unwrap_or_default()
+    }
+
     /// The question for the upstreams.
-    fn question(&self) -> Option<Question> {
+    pub(crate) fn question(&self) -> Option<Question> {
         let query = Query::read(&self.message).ok()?;
         let question = handle::question(&query, self.transport);
         Some(match &self.target {

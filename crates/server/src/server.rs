@@ -320,7 +320,7 @@ impl Queries {
     pub(crate) fn spawn(
         &self,
         shared: &Arc<Shared>,
-        pending: Pending,
+        pending: Box<Pending>,
         begun: Option<Box<Unfinished>>,
         respond: impl FnOnce(&[u8]) + Send + 'static,
     ) {

@@ -26,7 +26,10 @@ use portolan_datagram::Control;
 use portolan_datagram::Local;
 use portolan_datagram::send_one;
 use portolan_forward::Arrival;
+use portolan_forward::Asks;
 use portolan_forward::Lane;
+use portolan_forward::Question;
+use portolan_forward::Resolver;
 use portolan_forward::Unfinished;
 use tokio_util::sync::CancellationToken;
 
@@ -86,11 +89,27 @@ struct Mail<P> {
 /// A query whose question is under way.
 struct Errand<P> {
     /// The query.
-    pending: Pending,
+    pending: Box<Pending>,
     /// Who sent it.
     peer: P,
     /// The address it was sent to.
     local: Option<Local>,
+}
+
+// === impl Errand ===
+
+impl<P> Asks for Errand<P> {
+    fn resolver(&self) -> Option<&Resolver> {
+        self.pending.resolver()
+    }
+
+    fn octets(&self) -> &[u8] {
+        self.pending.octets()
+    }
+
+    fn question(&self) -> Option<Question> {
+        self.pending.question()
+    }
 }
 
 // === impl Worker ===
@@ -278,16 +297,20 @@ impl Worker {
 
     /// Has an upstream asked.
     fn resolve<P: Peer>(&self, onward: Onward, query: &Query<P>, mail: &mut Mail<P>) {
-        let Onward { pending, question } = onward;
-        let asked = pending.resolver().cloned().zip(question);
+        let Onward {
+            pending,
+            question,
+            is_missed,
+        } = onward;
         let errand = Errand {
             pending,
             peer: query.peer,
             local: query.local,
         };
-        let left = match asked.filter(|_| !mail.is_ending) {
-            Some((resolver, question)) => mail.lane.ask(&resolver, &question, errand),
-            None => Err(errand),
+        let left = if is_missed && !mail.is_ending {
+            mail.lane.ask(&question, errand)
+        } else {
+            Err(errand)
         };
         if let Err(errand) = left {
             self.wait(errand, None);

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::Socket;
 use crate::idle::Idle;
 use crate::idle::Port;
+use crate::metrics::UpstreamTally;
 use crate::upstream::Upstream;
 
 /// The way to one upstream.
@@ -24,6 +25,8 @@ pub(super) struct Road {
     /// answered. One that is late before those that were sent before it waits
     /// for these: times to one upstream differ little.
     pub(super) sent: VecDeque<Ticket>,
+    /// What is counted of it.
+    pub(super) tally: UpstreamTally,
 }
 
 /// When a question is late.

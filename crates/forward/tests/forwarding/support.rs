@@ -15,6 +15,7 @@ use std::time::Duration;
 use portolan_forward::Answer;
 use portolan_forward::Arrival;
 use portolan_forward::Asker;
+use portolan_forward::Asks;
 use portolan_forward::Cache;
 use portolan_forward::CacheConfig;
 use portolan_forward::CacheLabels;
@@ -56,7 +57,28 @@ pub(crate) struct LaneThread {
 
 /// A question for a lane, and where what comes of it goes; `None` if the lane
 /// does not ask it.
-type Task = (Resolver, Question, oneshot::Sender<Option<Arrival>>);
+struct Task {
+    /// Whom to ask.
+    resolver: Resolver,
+    /// The question.
+    question: Question,
+    /// Where that goes.
+    end: oneshot::Sender<Option<Arrival>>,
+}
+
+impl Asks for Task {
+    fn resolver(&self) -> Option<&Resolver> {
+        Some(&self.resolver)
+    }
+
+    fn octets(&self) -> &[u8] {
+        self.question.octets()
+    }
+
+    fn question(&self) -> Option<Question> {
+        Some(self.question.clone())
+    }
+}
 
 impl LaneThread {
     /// Begins.
@@ -72,23 +94,27 @@ impl LaneThread {
             let mut lane = Lane::new(&socket, 1);
             loop {
                 match orders.recv_timeout(Duration::from_millis(1)) {
-                    Ok((resolver, question, end)) => {
-                        if let Err(end) = lane.ask(&resolver, &question, end) {
-                            drop(end.send(None));
+                    Ok(task) => {
+                        let question = task.question.clone();
+                        if let Err(task) = lane.ask(&question, task) {
+                            drop(task.end.send(None));
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
-                let each = |end: oneshot::Sender<_>, arrival| {
-                    let is_answer = matches!(arrival, Arrival::Answer(_));
-                    count.fetch_add(usize::from(is_answer), Ordering::Relaxed);
-                    drop(end.send(Some(arrival)));
-                };
+                // Told once all is counted.
+                let mut arrivals = Vec::new();
+                let each = |task: Task, arrival| arrivals.push((task.end, arrival));
                 if end.load(Ordering::Relaxed) {
                     lane.leave_all(each);
                 } else {
                     lane.poll(false, each);
+                }
+                for (end, arrival) in arrivals {
+                    let is_answer = matches!(arrival, Arrival::Answer(_));
+                    count.fetch_add(usize::from(is_answer), Ordering::Relaxed);
+                    drop(end.send(Some(arrival)));
                 }
                 lane.tidy();
             }
@@ -108,7 +134,11 @@ impl LaneThread {
     /// What comes of a question; `None` if the lane does not ask it.
     pub(crate) async fn ask(&self, resolver: &Resolver, question: &Question) -> Option<Arrival> {
         let (end, arrival) = oneshot::channel();
-        let task = (resolver.clone(), question.clone(), end);
+        let task = Task {
+            resolver: resolver.clone(),
+            question: question.clone(),
+            end,
+        };
         self.tasks.send(task).unwrap();
         arrival.await.unwrap()
     }

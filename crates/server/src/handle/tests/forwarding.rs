@@ -1,5 +1,8 @@
 //! Queries that end at an upstream.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
 use portolan_forward::Cache;
 use portolan_forward::CacheConfig;
 use portolan_forward::CacheLabels;
@@ -7,6 +10,7 @@ use portolan_forward::Config;
 use portolan_forward::Context;
 use portolan_forward::Forward;
 use portolan_forward::UpstreamConfig;
+use portolan_proto::HEADER_LEN;
 use portolan_testkit::upstream::Action;
 use portolan_testkit::upstream::FakeUpstream;
 use portolan_testkit::upstream::Reply;
@@ -15,6 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::LookupLog;
+use crate::fast::Batch;
+use crate::fast::Desk;
+use crate::fast::Fate;
 
 /// A resolver that asks one upstream, for clients of some networks.
 async fn resolver(upstream: &FakeUpstream, allow_from: &[&str], cached: bool) -> Resolver {
@@ -62,6 +70,41 @@ async fn respond(shared: &Shared, routing: &Routing, message: &[u8]) -> (Message
     (Message::parse(out).unwrap(), waited)
 }
 
+/// What becomes of a query by the short way, which leads to upstreams.
+fn shortly(shared: &Shared, routing: &Routing, received: &Received<'_>, out: &mut Vec<u8>) -> Step {
+    let snapshot = shared.table.load();
+    let batch = Batch {
+        shared,
+        routing,
+        snapshot: &snapshot,
+    };
+    let Desk {
+        mut qnames,
+        mut tallies,
+        ..
+    } = Desk::default();
+    let (message, client) = (received.message, received.client.ip());
+    let ahead = batch.read(std::iter::once(message), &mut qnames);
+    let read = ahead.queries(&qnames).next().flatten().unwrap();
+    let fate = batch.answer(read, message.len(), client, &mut tallies, out);
+    let Fate::Upstreams(block) = fate else {
+        panic!("it leads elsewhere: {fate:?}");
+    };
+    assert!(out.is_empty() && !tallies.has_any());
+    forward(shared, &snapshot, block, received, out, &mut tallies)
+}
+
+/// Counts what was looked up.
+#[derive(Default)]
+struct Lookups(AtomicUsize);
+
+impl LookupLog for Lookups {
+    fn looked_up(&self, _: Rtype, plugin: Option<&'static str>) {
+        assert_eq!(plugin, None);
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Codes, types and owners of a response, in order.
 fn told(message: &Message) -> (Rcode, Vec<(Rtype, String)>) {
     let records = message.records();
@@ -92,6 +135,56 @@ async fn what_is_not_local_is_asked_for_and_remembered() {
     let log = log.0.lock().unwrap();
     let plugins: Vec<&str> = log.iter().map(|entry| entry.0.as_str()).collect();
     assert_eq!(plugins, ["forward", "cache", "cache"]);
+}
+
+#[tokio::test]
+async fn the_short_way_to_upstreams_leads_to_the_same_responses() {
+    let upstream = FakeUpstream::answering().await.unwrap();
+    let shared = shared(table(&[]));
+    let lookups = Arc::new(Lookups::default());
+    let mut responses = Vec::new();
+    for is_short in [false, true] {
+        let hooks = Hooks {
+            lookups: Some(Arc::clone(&lookups) as Arc<_>),
+            ..Hooks::default()
+        };
+        let resolver = resolver(&upstream, &["127.0.0.0/8"], true).await;
+        let routing = forwarding(Vec::new(), resolver, hooks);
+        let mut said = Vec::new();
+        for (qname, client) in [
+            // From the upstream, from the cache, to a client that may not ask,
+            // and about a name that is for no upstream.
+            ("X.test", [127, 0, 0, 1]),
+            ("x.TEST", [127, 0, 0, 1]),
+            ("x.test", [192, 0, 2, 1]),
+            ("a.localhost", [127, 0, 0, 1]),
+        ] {
+            let message = query(qname, Rtype::A);
+            let received = Received {
+                client: SocketAddr::from((client, 4000)),
+                ..received(&message, Transport::Udp)
+            };
+            let mut out = Vec::new();
+            let step = if is_short {
+                shortly(&shared, &routing, &received, &mut out)
+            } else {
+                let snapshot = shared.table.load();
+                handle(&shared, &routing, &snapshot, &received, &mut out, None)
+            };
+            if let Step::Resolve(onward) = &step {
+                assert!(onward.is_missed);
+                assert_eq!(onward.pending.octets(), &message[HEADER_LEN..]);
+                onward.pending.finish(&shared, None, &mut out).await;
+            }
+            said.push((matches!(step, Step::Resolve(_)), out));
+        }
+        assert_eq!(lookups.0.swap(0, Ordering::Relaxed), 4, "one for each");
+        responses.push(said);
+    }
+    assert_eq!(responses[0], responses[1]);
+    let waited: Vec<bool> = responses[0].iter().map(|(waited, _)| *waited).collect();
+    assert_eq!(waited, [true, false, false, false]);
+    assert_eq!(upstream.count(), 2, "each cache was empty once");
 }
 
 #[tokio::test]
