@@ -6,10 +6,9 @@
 //! answer is therefore kept for another query, in a way that leaves the port
 //! hard to guess:
 //!
-//! - there are at least [`CHOICE`] idle ones to draw from, by chance, out of
-//!   the half that was used longest ago; otherwise a new one is opened. So no
-//!   port comes back within [`CHOICE`] / 2 queries. Half as many where several
-//!   lanes have their own;
+//! - there are at least [`CHOICE`] idle ones, of which one is drawn by chance,
+//!   but none of the [`REST`] that were used last; otherwise a new one is
+//!   opened. So as many queries are answered before a port comes back;
 //! - none is used more than [`USES`] times or longer than [`LIFE`];
 //! - one query at a time is on a socket, under an id of its own;
 //! - one that anything has reached while it was idle is closed, so that
@@ -23,8 +22,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Fewest idle sockets that one is chosen from.
-pub(crate) const CHOICE: usize = 1024;
+/// Fewest idle sockets that one is chosen from. Each that is in use has to be
+/// fetched into the processor's caches, and so do the kernel's parts of it.
+pub(crate) const CHOICE: usize = 576;
+
+/// Of these, so many that were used last are not chosen.
+const REST: usize = 448;
 
 /// Most queries on one socket.
 pub(crate) const USES: u32 = 64;
@@ -41,6 +44,8 @@ pub(crate) struct Idle<S> {
     void: Option<Instant>,
     /// Fewest that one is chosen from.
     choice: usize,
+    /// Of these, so many that were used last are not chosen.
+    rest: usize,
 }
 
 /// A socket that may be used again.
@@ -55,12 +60,13 @@ pub(crate) trait Port {
 // === impl Idle ===
 
 impl<S: Port> Idle<S> {
-    /// None yet, and so many to choose from.
-    pub(crate) fn with_choice(choice: usize) -> Self {
+    /// None yet, with other bounds.
+    #[cfg(test)]
+    pub(crate) fn with_choice(choice: usize, rest: usize) -> Self {
         Self {
-            queue: VecDeque::new(),
-            void: None,
             choice,
+            rest,
+            ..Self::default()
         }
     }
 
@@ -71,9 +77,8 @@ impl<S: Port> Idle<S> {
         if count < self.choice {
             return None;
         }
-        let chosen = self
-            .queue
-            .swap_remove_front(rand::random_range(..count / 2))?;
+        let chosen = rand::random_range(..count - self.rest);
+        let chosen = self.queue.swap_remove_front(chosen)?;
         Some(if self.is_valid(&chosen, now) {
             Ok(chosen)
         } else {
@@ -130,6 +135,11 @@ impl<S: Port> Idle<S> {
 
 impl<S: Port> Default for Idle<S> {
     fn default() -> Self {
-        Self::with_choice(CHOICE)
+        Self {
+            queue: VecDeque::new(),
+            void: None,
+            choice: CHOICE,
+            rest: REST,
+        }
     }
 }

@@ -34,7 +34,6 @@ use tokio::time::Instant;
 use crate::Answer;
 use crate::Question;
 use crate::Resolver;
-use crate::idle::CHOICE;
 use crate::idle::Idle;
 use crate::metrics::UpstreamTally;
 use crate::question::Hop;
@@ -61,8 +60,6 @@ pub struct Lane<T> {
     flights: Slab<Flight<T>>,
     /// Those of each upstream.
     roads: Vec<Road>,
-    /// Fewest idle sockets to an upstream that one is chosen from.
-    choice: usize,
     /// Tells a socket from another one that had its place.
     number: u64,
     /// Whether anything may have reached an idle socket that is not known.
@@ -127,9 +124,9 @@ struct Flight<T> {
 // === impl Lane ===
 
 impl<T: Asks> Lane<T> {
-    /// A lane without sockets, one of so many `lanes` that share the questions.
-    /// [`Self::poll`] waits for a socket of the thread's own, too.
-    pub fn new(watched: impl AsFd, lanes: usize) -> Self {
+    /// A lane without sockets. [`Self::poll`] waits for a socket of the thread's
+    /// own, too.
+    pub fn new(watched: impl AsFd) -> Self {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).ok();
         let event = EpollEvent::new(EpollFlags::EPOLLIN, WATCHED);
         let epoll = epoll.filter(|epoll| epoll.add(watched, event).is_ok());
@@ -144,7 +141,6 @@ impl<T: Asks> Lane<T> {
             sockets: Slab::new(),
             flights: Slab::new(),
             roads: Vec::new(),
-            choice: (CHOICE / lanes.max(1)).max(LEAST_CHOICE),
             number: 0,
             is_blind: false,
             query: Vec::with_capacity(QUERY),
@@ -290,7 +286,7 @@ impl<T: Asks> Lane<T> {
         self.roads.iter().position(is_it).unwrap_or_else(|| {
             self.roads.push(Road {
                 upstream: Arc::clone(upstream),
-                idle: Idle::with_choice(self.choice),
+                idle: Idle::default(),
                 voids: upstream.voids(),
                 sent: VecDeque::new(),
                 tally: UpstreamTally::new(upstream.metrics()),
@@ -515,9 +511,6 @@ const _: () = assert!(size_of::<Socket>() == 64);
 /// Most questions that wait in a lane. More go the long way, where there are
 /// bounds for each client.
 const MOST: usize = 256;
-
-/// Fewest idle sockets that one is chosen from, however many lanes there are.
-const LEAST_CHOICE: usize = CHOICE / 2;
 
 /// Octets of a datagram that are read.
 const RECEIVE: usize = 4096;

@@ -386,7 +386,7 @@ mod tests {
             };
             let room = SocketRoom::within(descriptors, u64::MAX, 1);
             Pool {
-                idle: Mutex::new(Idle::with_choice(FEW)),
+                idle: Mutex::new(Idle::with_choice(FEW, FEW / 2)),
                 ..Pool::new(link, Sockets::new(room))
             }
         }

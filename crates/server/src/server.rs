@@ -206,9 +206,7 @@ impl Server {
         let options = routing.sockets();
         let routing = Arc::new(ArcSwap::from_pointee(routing));
         let stop = CancellationToken::new();
-        let count = sockets.udp.len();
-        let start =
-            |(index, socket)| self.start_worker(addr, (index, count), socket, &routing, &stop);
+        let start = |(index, socket)| self.start_worker(addr, index, socket, &routing, &stop);
         let (udp, workers) = (0..).zip(sockets.udp).filter_map(start).unzip();
         let acceptor = tcp::Acceptor {
             routing: Arc::clone(&routing),
@@ -230,13 +228,13 @@ impl Server {
         }
     }
 
-    /// Starts one worker, of so many, of a listener on its socket. If it cannot
-    /// start, the socket is closed: the kernel would go on to give it its share
-    /// of the queries.
+    /// Starts one worker of a listener on its socket. If it cannot start, the
+    /// socket is closed: the kernel would go on to give it its share of the
+    /// queries.
     fn start_worker(
         &self,
         addr: ListenAddr,
-        (index, workers): (usize, usize),
+        index: usize,
         socket: UdpSocket,
         routing: &Arc<ArcSwap<Routing>>,
         stop: &CancellationToken,
@@ -246,7 +244,6 @@ impl Server {
         let worker = Worker {
             bound,
             segments: routing.load().sockets().segmentation,
-            workers,
             socket: Arc::clone(&socket),
             routing: Arc::clone(routing),
             shared: Arc::clone(&self.shared),

@@ -62,8 +62,6 @@ pub(crate) struct Worker {
     pub(crate) bound: SocketAddr,
     /// Whether the kernel may put datagrams together and cut them up.
     pub(crate) segments: bool,
-    /// How many workers the listener has.
-    pub(crate) workers: usize,
     /// Which block answers.
     pub(crate) routing: Arc<ArcSwap<Routing>>,
     /// What all listeners share.
@@ -134,7 +132,7 @@ impl Worker {
         let mut desk = Desk::default();
         let mut mail = Mail::<P> {
             outbox: Outbox::new(self.segments),
-            lane: Lane::new(&self.socket, self.workers),
+            lane: Lane::new(&self.socket),
             waiting: Waiting::new(&self.shared, 0),
             is_ending: false,
         };

@@ -91,7 +91,7 @@ impl LaneThread {
         std::thread::spawn(move || {
             let _runtime = runtime.enter();
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-            let mut lane = Lane::new(&socket, 1);
+            let mut lane = Lane::new(&socket);
             loop {
                 match orders.recv_timeout(Duration::from_millis(1)) {
                     Ok(task) => {
