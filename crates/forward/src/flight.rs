@@ -99,7 +99,7 @@ enum Way {
     },
     /// A lane.
     Lane {
-        /// Since then.
+        /// When it began.
         since: Instant,
         /// Those who asked it too, if there are any.
         audience: Option<Box<Audience>>,
@@ -396,7 +396,7 @@ impl Landing {
     }
 
     /// Hands the asking over to those who wait for it: from now on `ask` does
-    /// it.
+    /// it. Where somebody else has begun to ask the same, it goes on by itself.
     pub(crate) async fn hand_over<A>(mut self, ask: impl FnOnce(Arc<Joined>) -> A) -> Outcome
     where
         A: Future<Output = Outcome> + Send + 'static,
@@ -423,8 +423,8 @@ impl Landing {
                 drop(listeners);
                 asking.await
             }
-            // Somebody who did not rely on the lane asks the same meanwhile.
-            Err(ask) => ask(Arc::default()).await,
+            // Boxed, as the other is: few come here, and all have room for it.
+            Err(ask) => ask(Arc::default()).boxed().await,
         }
     }
 

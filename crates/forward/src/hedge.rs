@@ -87,9 +87,9 @@ impl Hedging {
     fn change(&self, by: i32) {
         let changed = |saved: i32| {
             let bounds = (-SHARE * MAX_OWED, SHARE * MAX_SAVED);
-            let now = saved.saturating_add(by).clamp(bounds.0, bounds.1);
+            let changed = saved.saturating_add(by).clamp(bounds.0, bounds.1);
             // Mostly all that may be is saved up.
-            (now != saved).then_some(now)
+            (changed != saved).then_some(changed)
         };
         let _ = self
             .saved

@@ -77,10 +77,12 @@ pub trait Asks {
     /// Who has it asked.
     fn resolver(&self) -> Option<&Resolver>;
 
-    /// Name, type and class in wire form, spelled as the client did.
+    /// Name, type and class of the question in wire form, spelled as the client
+    /// did.
     fn octets(&self) -> &[u8];
 
-    /// All of the question, once more: few answers need it.
+    /// All of the question, once more: few answers need it. If there is none,
+    /// nobody hears of the item again.
     fn question(&self) -> Option<Question>;
 }
 
@@ -88,7 +90,12 @@ pub trait Asks {
 #[derive(Debug)]
 pub enum Arrival {
     /// With an answer.
-    Answer(Answer),
+    Answer {
+        /// The answer.
+        answer: Answer,
+        /// When it was there to be read.
+        at: std::time::Instant,
+    },
     /// Not yet.
     Unfinished(Box<Unfinished>),
 }
@@ -169,6 +176,7 @@ impl<T: Asks> Lane<T> {
         if self.waiting() >= MOST {
             return Err(item);
         }
+        debug_assert_eq!(question.octets(), item.octets());
         let now = Instant::now();
         let resolver = item.resolver();
         let Some(departure) = resolver.and_then(|it| it.depart(question, now)) else {
@@ -178,6 +186,7 @@ impl<T: Asks> Lane<T> {
         let id = rand::random();
         self.query.clear();
         question.write_query(&mut self.query, id, Some(UDP_PAYLOAD), Hop::Udp);
+        let refusals = upstream.refusals();
         let road = self.road(upstream);
         let sent = self.send(road, upstream, now);
         let socket = sent.and_then(|key| Some((key, self.sockets.get_mut(key)?)));
@@ -192,7 +201,6 @@ impl<T: Asks> Lane<T> {
             uses: socket.connected.uses,
             due: departure.first.due(now),
         });
-        let refusals = upstream.refusals();
         socket.flight = Some(self.flights.insert(Flight {
             item,
             departure,
@@ -212,6 +220,9 @@ impl<T: Asks> Lane<T> {
         } else {
             EpollTimeout::ZERO
         };
+        if waits {
+            self.count();
+        }
         let count = self.wait(timeout);
         self.is_blind = count == EVENTS;
         let mut is_watched_ready = self.is_blind;
@@ -444,7 +455,8 @@ impl<T: Asks> Lane<T> {
         }
         let question = || flight.item.question();
         let answer = flight.departure.arrive(question, message, taken);
-        each(flight.item, Arrival::Answer(answer));
+        let at = now.into_std();
+        each(flight.item, Arrival::Answer { answer, at });
     }
 
     /// Leaves what is late to others.

@@ -52,7 +52,7 @@ pub(crate) const MAX_LOOKS: usize = 16;
 /// The names that were sent out and should not come back. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Loops {
-    /// What clones share.
+    /// The names.
     inner: Arc<Inner>,
 }
 

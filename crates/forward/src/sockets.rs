@@ -17,6 +17,8 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use crate::idle::CHOICE;
+
 /// The sockets of one context. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sockets {
@@ -106,9 +108,13 @@ impl SocketRoom {
     pub fn within(descriptors: u64, memory: u64, threads: usize) -> Self {
         let few = (descriptors / 4).min(memory / 4 / KERNEL);
         let few = usize::try_from(few).unwrap_or(usize::MAX);
+        let threads = threads.max(1);
+        // Fewer are not worth keeping: those of one upstream that each thread
+        // chooses from, and as many as one does that wait for answers.
+        let least = threads.saturating_add(1).saturating_mul(CHOICE);
         Self {
-            most: match few.min(threads.max(1).saturating_mul(EACH)) {
-                few if few < LEAST => 0,
+            most: match few.min(threads.saturating_mul(EACH)) {
+                few if few < least => 0,
                 enough => enough,
             },
             open: Arc::default(),
@@ -143,10 +149,6 @@ const EACH: usize = 4096;
 /// Octets that the kernel has for a socket, roughly.
 const KERNEL: u64 = 3000;
 
-/// Fewer than this are not worth keeping: those of one upstream to choose
-/// from, and as many that wait for answers.
-const LEAST: usize = 2 * crate::idle::CHOICE;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +170,8 @@ mod tests {
             (64, much, 1, 0),
             (4096, much, 1, 0),
             (8192, much, 1, 2048),
+            (8192, much, 4, 0),
+            (16_384, much, 4, 4096),
             (1 << 30, much, 1, 4096),
             (1 << 30, much, 4, 16_384),
             (1 << 30, 50_000_000, 4, 4166),

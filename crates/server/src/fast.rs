@@ -81,11 +81,12 @@ pub(crate) struct Read<'r, 'm, 's> {
 /// Where the short way leads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fate<'b> {
-    /// To a response.
+    /// To a response, which is counted.
     Response,
-    /// To the upstreams of a block.
+    /// To the upstreams of a block. That no local source knows the name is
+    /// counted.
     Upstreams(&'b Arc<Block>),
-    /// Nowhere.
+    /// Nowhere. Nothing is counted.
     None,
 }
 
@@ -142,8 +143,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Answers a query that came over UDP, and appends the response to `out`.
-    /// If it leads elsewhere, nothing was appended, and nothing counted but what
-    /// local sources know.
+    /// Where it leads elsewhere, nothing was appended.
     #[inline]
     pub(crate) fn answer(
         &self,

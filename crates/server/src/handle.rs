@@ -184,7 +184,8 @@ pub(crate) fn forward(
     tallies: &mut Tallies,
 ) -> Step {
     let (Ok(query), Some(resolver)) = (Query::read(received.message), &block.resolver) else {
-        // Neither is: an ordinary query is a query.
+        // An ordinary query is a query: neither is so.
+        shared.families.malformed.inc();
         return Step::Silent;
     };
     let stages = Stages {
@@ -319,11 +320,9 @@ impl Stages<'_> {
                 });
                 if resolver.is_some() {
                     let chain = chain.iter().map(|set| set.to_rrset()).collect();
-                    let question = question(query, self.received.transport);
                     return Err(Box::new(Onward {
                         pending: self.pending(layer.plugin, chain, Some(&target)),
-                        question: question.with_name(&target),
-                        is_missed: false,
+                        missed: None,
                     }));
                 }
                 writer::positive(out, query, frame, chain, None, None, 0);
@@ -386,8 +385,7 @@ impl Stages<'_> {
         let Some(known) = resolver.known(&question, self.received.now) else {
             return Err(Box::new(Onward {
                 pending: self.pending("forward", Vec::new(), None),
-                question,
-                is_missed: true,
+                missed: Some(question),
             }));
         };
         let rcode = match (known, self.block.loadbalance.as_ref()) {

@@ -26,6 +26,7 @@ use crate::handle::Received;
 use crate::handle::Shared;
 use crate::relay;
 use crate::tally::Tallies;
+use crate::udp::now;
 use crate::writer;
 use crate::writer::Frame;
 
@@ -34,10 +35,8 @@ use crate::writer::Frame;
 pub(crate) struct Onward {
     /// The query.
     pub(crate) pending: Box<Pending>,
-    /// What to ask.
-    pub(crate) question: Question,
-    /// Whether the cache is known to have no answer to it.
-    pub(crate) is_missed: bool,
+    /// What to ask, if the cache is known to have no answer to it.
+    pub(crate) missed: Option<Question>,
 }
 
 /// A query, copied out of the buffer it was read into.
@@ -111,7 +110,7 @@ impl Pending {
             },
         };
         out.reserve(RESPONSE);
-        self.respond(shared, result, None, out);
+        self.respond(shared, result, now(), None, out);
     }
 
     /// What the cache or the upstreams say; `None` if there is nothing to ask.
@@ -124,11 +123,12 @@ impl Pending {
         })
     }
 
-    /// Writes the response.
+    /// Writes the response. `at` is when there was all that it says.
     pub(crate) fn respond(
         &self,
         shared: &Shared,
         result: Result<Answer, Failure>,
+        at: Instant,
         tallies: Option<&mut Tallies>,
         out: &mut Vec<u8>,
     ) {
@@ -140,8 +140,13 @@ impl Pending {
             ..handle::frame(&query, &self.received())
         };
         match result {
-            Ok(answer) => self.answered(shared, &query, &frame, answer, tallies, out),
-            Err(failure) => self.failed(&query, &frame, &failure, out),
+            Ok(answer) => {
+                let answered = self.answered(shared, &query, &frame, answer, out);
+                let (rcode, upstream) = answered;
+                let event = self.event(&query, rcode, out, upstream.as_deref(), at);
+                handle::observe(&self.block.hooks, &event, None, tallies);
+            }
+            Err(failure) => self.failed(&query, &frame, &failure, at, out),
         }
     }
 
@@ -188,7 +193,7 @@ impl Pending {
             ede: None,
             message: reason.to_owned(),
         };
-        self.failed(&query, &frame, &failure, out);
+        self.failed(&query, &frame, &failure, now(), out);
     }
 
     /// Name, type and class that the query asks for, in wire form.
@@ -207,16 +212,16 @@ impl Pending {
         })
     }
 
-    /// Passes an answer on.
+    /// Passes an answer on. Gives the code of the response, and who gave the
+    /// answer.
     fn answered(
         &self,
         shared: &Shared,
         query: &Query<'_>,
         frame: &Frame<'_>,
         answer: Answer,
-        tallies: Option<&mut Tallies>,
         out: &mut Vec<u8>,
-    ) {
+    ) -> (Rcode, Option<Arc<str>>) {
         let Answer {
             message,
             ede,
@@ -230,30 +235,38 @@ impl Pending {
         } else {
             relay::write_after(out, query, frame, &self.chain, &message, ede)
         };
-        let event = self.event(query, rcode, out, upstream.as_deref());
-        handle::observe(&self.block.hooks, &event, None, tallies);
+        (rcode, upstream)
     }
 
     /// Tells the client that there is no answer.
-    fn failed(&self, query: &Query<'_>, frame: &Frame<'_>, failure: &Failure, out: &mut Vec<u8>) {
+    fn failed(
+        &self,
+        query: &Query<'_>,
+        frame: &Frame<'_>,
+        failure: &Failure,
+        at: Instant,
+        out: &mut Vec<u8>,
+    ) {
         let frame = failure.ede.map_or(*frame, |ede| frame.with_ede(ede, ""));
         writer::empty(out, query, &frame, failure.rcode, false);
-        let event = self.event(query, failure.rcode, out, None);
+        let event = self.event(query, failure.rcode, out, None, at);
         handle::observe(&self.block.hooks, &event, Some(&failure.message), None);
     }
 
-    /// Describes the query and its response.
+    /// Describes the query and its response. `at` is when there was all that it
+    /// says.
     fn event<'a>(
         &self,
         query: &'a Query<'a>,
         rcode: Rcode,
         out: &'a [u8],
         upstream: Option<&'a str>,
+        at: Instant,
     ) -> Event<'a> {
         let received = self.received();
         let event = handle::event(query, &received, self.plugin, Some(rcode), out, upstream);
         Event {
-            duration: handle::elapsed(received.now),
+            duration: at.saturating_duration_since(self.received_at),
             ..event
         }
     }

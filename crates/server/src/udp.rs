@@ -191,6 +191,7 @@ impl Worker {
                     });
                 }
                 let step = match fate {
+                    // It is in the outbox.
                     Fate::Response => Step::Silent,
                     Fate::Upstreams(block) => {
                         let received = self.received(query, message, now);
@@ -218,7 +219,7 @@ impl Worker {
                 };
                 match step {
                     Step::Respond => mail.outbox.push(response, query.peer, query.local),
-                    Step::Resolve(onward) => self.resolve(*onward, query, mail),
+                    Step::Resolve(onward) => self.resolve(onward, query, mail),
                     Step::Silent => {}
                 }
                 if mail.outbox.is_full() {
@@ -248,11 +249,11 @@ impl Worker {
         let mut is_ready = true;
         for_each(std::iter::once(()), |()| {
             let each = |errand: Errand<P>, arrival| match arrival {
-                Arrival::Answer(answer) => {
+                Arrival::Answer { answer, at } => {
                     response.clear();
                     let tallies = Some(&mut *tallies);
                     let (pending, shared) = (&errand.pending, &self.shared);
-                    pending.respond(shared, Ok(answer), tallies, response);
+                    pending.respond(shared, Ok(answer), at, tallies, response);
                     outbox.push(response, errand.peer, errand.local);
                     if outbox.is_full() {
                         self.flush(outbox);
@@ -294,21 +295,15 @@ impl Worker {
     }
 
     /// Has an upstream asked.
-    fn resolve<P: Peer>(&self, onward: Onward, query: &Query<P>, mail: &mut Mail<P>) {
-        let Onward {
-            pending,
-            question,
-            is_missed,
-        } = onward;
+    fn resolve<P: Peer>(&self, onward: Box<Onward>, query: &Query<P>, mail: &mut Mail<P>) {
         let errand = Errand {
-            pending,
+            pending: onward.pending,
             peer: query.peer,
             local: query.local,
         };
-        let left = if is_missed && !mail.is_ending {
-            mail.lane.ask(&question, errand)
-        } else {
-            Err(errand)
+        let left = match &onward.missed {
+            Some(question) if !mail.is_ending => mail.lane.ask(question, errand),
+            _ => Err(errand),
         };
         if let Err(errand) = left {
             self.wait(errand, None);

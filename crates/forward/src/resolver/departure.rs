@@ -20,7 +20,7 @@ use crate::race::Reply;
 use crate::stanza::First;
 use crate::udp::Begun;
 
-/// How a question is asked that is on its way from a lane, which has it.
+/// How a lane asks a question, which the lane has itself.
 #[derive(Debug)]
 pub(crate) struct Departure {
     /// Who has it asked.

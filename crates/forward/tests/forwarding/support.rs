@@ -112,7 +112,7 @@ impl LaneThread {
                     lane.poll(false, each);
                 }
                 for (end, arrival) in arrivals {
-                    let is_answer = matches!(arrival, Arrival::Answer(_));
+                    let is_answer = matches!(arrival, Arrival::Answer { .. });
                     count.fetch_add(usize::from(is_answer), Ordering::Relaxed);
                     drop(end.send(Some(arrival)));
                 }
@@ -184,7 +184,7 @@ impl Setup {
             return Ok(answer);
         }
         match self.lane.ask(&self.resolver, question).await {
-            Some(Arrival::Answer(answer)) => Ok(answer),
+            Some(Arrival::Answer { answer, .. }) => Ok(answer),
             Some(Arrival::Unfinished(unfinished)) => unfinished.finish().await,
             None => {
                 let question = Arc::new(question.clone());
