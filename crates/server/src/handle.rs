@@ -135,11 +135,11 @@ pub(crate) fn handle(
     };
     let block = routing.find(&query.qname, query.qtype);
     let block = block.map(|(_, block)| block);
-    let frame = Frame {
-        recursion_available: block.is_some_and(|block| block.recursion_available()),
-        ..frame(&query, received)
-    };
     let mut refuse = |rcode| {
+        let frame = Frame {
+            recursion_available: block.is_some_and(|block| block.recursion_available()),
+            ..frame(&query, received)
+        };
         writer::empty(out, &query, &frame, rcode, false);
         Ok(Outcome::answered("", rcode))
     };
@@ -147,17 +147,7 @@ pub(crate) fn handle(
         // RFC 6891 §6.1.3: version 0 is what we speak, whatever is asked.
         _ if query.edns.is_some_and(|edns| edns.version != 0) => refuse(Rcode::BADVERS),
         None => refuse(Rcode::REFUSED),
-        Some(block) => {
-            let stages = Stages {
-                shared,
-                snapshot,
-                block,
-                query: &query,
-                received,
-                frame,
-            };
-            stages.run(out)
-        }
+        Some(block) => Stages::new(shared, snapshot, block, &query, received).run(out),
     };
     match decision {
         Ok(outcome) => {
@@ -188,17 +178,7 @@ pub(crate) fn forward(
         shared.families.malformed.inc();
         return Step::Silent;
     };
-    let stages = Stages {
-        shared,
-        snapshot,
-        block,
-        query: &query,
-        received,
-        frame: Frame {
-            recursion_available: block.recursion_available(),
-            ..frame(&query, received)
-        },
-    };
+    let stages = Stages::new(shared, snapshot, block, &query, received);
     match stages.forward(resolver, out) {
         Ok(outcome) => {
             outcome.report(&block.hooks, Some(tallies), &query, received, out);
@@ -230,7 +210,28 @@ pub(crate) fn frame<'a>(query: &Query<'_>, received: &Received<'_>) -> Frame<'a>
 
 // === impl Stages ===
 
-impl Stages<'_> {
+impl<'a> Stages<'a> {
+    /// The stages of a block, for a query.
+    fn new(
+        shared: &'a Shared,
+        snapshot: &'a Snapshot,
+        block: &'a Arc<Block>,
+        query: &'a Query<'a>,
+        received: &'a Received<'a>,
+    ) -> Self {
+        Self {
+            shared,
+            snapshot,
+            block,
+            query,
+            received,
+            frame: Frame {
+                recursion_available: block.recursion_available(),
+                ..frame(query, received)
+            },
+        }
+    }
+
     /// Runs the stages in order.
     fn run(&self, out: &mut Vec<u8>) -> Result<Outcome, Box<Onward>> {
         let query = self.query;
