@@ -74,14 +74,11 @@ fn main() -> ExitCode {
 /// Measures the scenarios.
 fn measure(options: &Options) -> anyhow::Result<()> {
     let mut machine = machine::describe();
-    machine.push(if options.is_own_binary() {
-        "portolan: as `cargo bench` builds it".to_owned()
-    } else {
-        format!("portolan: {}", options.binary.display())
-    });
+    let builds = options.builds.iter();
+    machine.extend(builds.map(|build| format!("{}: {}", build.label, build.origin)));
     machine.push(format!(
-        "{} names, {} rounds of {} s, interleaved",
-        options.names, options.rounds, options.seconds,
+        "{} names, {} rounds of {} ms, interleaved",
+        options.names, options.rounds, options.milliseconds,
     ));
     println!("{}", machine.join("\n"));
     let mut all = Vec::new();

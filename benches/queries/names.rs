@@ -70,7 +70,7 @@ impl Names {
 
 /// A name below the wildcard that no other round asks for.
 pub(crate) fn below_wildcard(round: u32, number: u32) -> String {
-    format!("r{round:02}x{number:07}.wild.{ZONE}")
+    format!("r{round:04}x{number:07}.wild.{ZONE}")
 }
 
 /// Writes one of `count` names in wire form. Consecutive numbers give names

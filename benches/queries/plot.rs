@@ -12,7 +12,7 @@ struct Group {
     /// What they are.
     title: String,
     /// The bars: whose, and how long.
-    bars: Vec<(&'static str, f64)>,
+    bars: Vec<(String, f64)>,
 }
 
 /// All results as an SVG image.
@@ -84,7 +84,10 @@ impl Group {
             Scenario::Churn => ("us until 99 of 100 responses", report::slowest),
             _ => ("us of processor time a response", report::cost),
         };
-        let bars = results.rows.iter().map(|row| (row.name, length(row)));
+        let bars = results
+            .rows
+            .iter()
+            .map(|row| (row.name.clone(), length(row)));
         Self {
             title: format!("{title}: {what}"),
             bars: bars.collect(),
@@ -97,7 +100,7 @@ impl Group {
         Self {
             title: "100,000 local names: MiB of resident memory".to_owned(),
             bars: bars
-                .map(|row| (row.name, report::mebibytes(row.resident_kib)))
+                .map(|row| (row.name.clone(), report::mebibytes(row.resident_kib)))
                 .collect(),
         }
     }

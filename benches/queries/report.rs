@@ -8,8 +8,9 @@ use crate::rounds::Row;
 
 /// How to read the tables.
 pub(crate) const NOTES: &str = "
-us/query   median of the server's processor time for one response, least and most beside it. This
-           is the figure to compare: it does not count what the client and others do.
+us/query   median of the server's processor time for one response, and between which figures the
+           middle half of the rounds lies. This is the figure to compare: it does not count what
+           the client and others do.
 x PEER     how many times the responses that PEER has for the same processor time; median of the
            ratios of each round
 qps        median of the responses a second
@@ -49,21 +50,19 @@ pub(crate) fn table(results: &Results) -> String {
     }
     let peer = results.row(results.scenario.peer());
     let mut text = format!(
-        "\n## {}\n\n| server | us/query | least to most | x {} | qps | client us | lost % | MiB |\n\
+        "\n## {}\n\n| server | us/query | quartiles | x {} | qps | client us | lost % | MiB |\n\
          |---|---|---|---|---|---|---|---|\n",
         results.scenario.title(),
         results.scenario.peer(),
     );
     for row in &results.rows {
-        let costs = sorted(row.samples.iter().map(|sample| sample.cost));
-        let least = costs.first().copied().unwrap_or(f64::NAN);
-        let most = costs.last().copied().unwrap_or(f64::NAN);
+        let (lower, upper) = quartiles(row.samples.iter().map(|sample| sample.cost));
         let ratio = peer.map(|peer| median(ratios(row, peer, |sample| sample.cost)));
         let line = format!(
-            "| {} | {:.2} | {least:.2} to {most:.2} | {} | {:.0} | {:.1} | {:.2} | {:.1} |\n",
+            "| {} | {:.2} | {lower:.2} to {upper:.2} | {} | {:.0} | {:.1} | {:.2} | {:.1} |\n",
             row.name,
             cost(row),
-            ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+            ratio.map_or_else(String::new, |ratio| format!("{ratio:.3}")),
             median(row.samples.iter().map(|sample| sample.qps)),
             median(row.samples.iter().map(|sample| sample.client_cost)),
             median(row.samples.iter().map(|sample| sample.lost)),
@@ -77,19 +76,17 @@ pub(crate) fn table(results: &Results) -> String {
 /// One table of how long answers take, in Markdown.
 fn timed_table(results: &Results) -> String {
     let mut text = format!(
-        "\n## {}\n\n| server | p50 | p99 | p99, least to most | qps | us/query | client us | lost % | \
+        "\n## {}\n\n| server | p50 | p99 | p99, quartiles | qps | us/query | client us | lost % | \
          MiB |\n|---|---|---|---|---|---|---|---|---|\n",
         results.scenario.title(),
     );
     for row in &results.rows {
-        let slow = sorted(row.samples.iter().map(|sample| sample.p99));
+        let (lower, upper) = quartiles(row.samples.iter().map(|sample| sample.p99));
         text += &format!(
-            "| {} | {:.0} | {:.0} | {:.0} to {:.0} | {:.0} | {:.2} | {:.1} | {:.2} | {:.1} |\n",
+            "| {} | {:.0} | {:.0} | {lower:.0} to {upper:.0} | {:.0} | {:.2} | {:.1} | {:.2} | {:.1} |\n",
             row.name,
             half(row),
             slowest(row),
-            slow.first().copied().unwrap_or(f64::NAN),
-            slow.last().copied().unwrap_or(f64::NAN),
             median(row.samples.iter().map(|sample| sample.qps)),
             cost(row),
             median(row.samples.iter().map(|sample| sample.client_cost)),
@@ -137,8 +134,15 @@ pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     lower.copied().unwrap_or(f64::NAN).midpoint(upper)
 }
 
+/// The figures below which a quarter and three quarters are.
+pub(crate) fn quartiles(figures: impl IntoIterator<Item = f64>) -> (f64, f64) {
+    let figures = sorted(figures);
+    let at = |index: usize| figures.get(index).copied().unwrap_or(f64::NAN);
+    (at(figures.len() / 4), at(figures.len() * 3 / 4))
+}
+
 /// The figures in order.
-pub(crate) fn sorted(figures: impl IntoIterator<Item = f64>) -> Vec<f64> {
+fn sorted(figures: impl IntoIterator<Item = f64>) -> Vec<f64> {
     let mut figures: Vec<f64> = figures.into_iter().collect();
     figures.sort_by(f64::total_cmp);
     figures

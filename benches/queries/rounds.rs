@@ -25,7 +25,7 @@ pub(crate) struct Results {
 /// What came of one server.
 pub(crate) struct Row {
     /// The server.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// Its rounds.
     pub(crate) samples: Vec<Sample>,
     /// Memory at the end, in KiB.
@@ -57,7 +57,7 @@ impl Results {
 /// without.
 pub(crate) fn run(scenario: Scenario, options: &Options) -> anyhow::Result<Option<Results>> {
     let names = scenario.names(options.names);
-    let Some(stage) = scenario.stage(&names, &options.binary)? else {
+    let Some(stage) = scenario.stage(&names, options)? else {
         return Ok(None);
     };
     let (name, address) = scenario.sample(&names);
@@ -82,7 +82,7 @@ pub(crate) fn run(scenario: Scenario, options: &Options) -> anyhow::Result<Optio
                 }),
         );
     }
-    let milliseconds = u64::from(options.seconds) * 1000;
+    let milliseconds = u64::from(options.milliseconds);
     for round in 1..=scenario.rounds(options.rounds) {
         // Nobody is always the first.
         let start = usize::try_from(round)? % turns.len();
@@ -104,8 +104,8 @@ pub(crate) fn run(scenario: Scenario, options: &Options) -> anyhow::Result<Optio
     let rows = turns.into_iter().map(|turn| {
         Ok(Row {
             name: match turn.is_churning {
-                true => servers::CHURNING,
-                false => turn.server.name(),
+                true => servers::churning(turn.server.name()),
+                false => turn.server.name().to_owned(),
             },
             samples: turn.samples,
             resident_kib: turn.server.resident_kib()?,

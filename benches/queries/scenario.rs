@@ -1,7 +1,6 @@
 //! What is measured: servers and queries.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::generator::Asked;
@@ -9,6 +8,8 @@ use crate::generator::Shape;
 use crate::machine::Core;
 use crate::names;
 use crate::names::Names;
+use crate::options::Build;
+use crate::options::Options;
 use crate::servers;
 use crate::servers::Place;
 use crate::servers::Role;
@@ -50,6 +51,49 @@ pub(crate) struct Stage {
     _upstream: Option<Server>,
     /// The core that the client runs on.
     pub(crate) client: Core,
+}
+
+/// The servers that take part.
+struct Cast<'a> {
+    /// Who may.
+    options: &'a Options,
+    /// Those that were started.
+    started: Vec<Server>,
+}
+
+// === impl Cast ===
+
+impl<'a> Cast<'a> {
+    /// Nobody yet.
+    fn of(options: &'a Options) -> Self {
+        Self {
+            options,
+            started: Vec::new(),
+        }
+    }
+
+    /// Starts the builds of this server.
+    fn add_builds(
+        &mut self,
+        start: impl Fn(&Build) -> anyhow::Result<Server>,
+    ) -> anyhow::Result<()> {
+        for build in &self.options.builds {
+            self.started.push(start(build)?);
+        }
+        Ok(())
+    }
+
+    /// Starts a peer that may take part, if it is installed.
+    fn add(
+        &mut self,
+        name: &str,
+        start: impl FnOnce() -> anyhow::Result<Option<Server>>,
+    ) -> anyhow::Result<()> {
+        if self.options.has_peer(name) {
+            self.started.extend(start()?);
+        }
+        Ok(())
+    }
 }
 
 // === impl Scenario ===
@@ -165,15 +209,15 @@ impl Scenario {
     /// A name that the servers answer, and its address.
     pub(crate) fn sample(self, names: &Names) -> (String, Ipv4Addr) {
         match self {
-            Self::CacheMiss => (names::below_wildcard(99, 0), names::WILDCARD_ADDRESS),
+            Self::CacheMiss => (names::below_wildcard(9_999, 0), names::WILDCARD_ADDRESS),
             _ => names.sample(),
         }
     }
 
     /// Starts the servers. `None` if one is missing that the others need.
-    pub(crate) fn stage(self, names: &Names, binary: &Path) -> anyhow::Result<Option<Stage>> {
+    pub(crate) fn stage(self, names: &Names, options: &Options) -> anyhow::Result<Option<Stage>> {
         if !matches!(self, Self::CacheHit | Self::CacheMiss) {
-            return self.local_stage(names, binary).map(Some);
+            return self.local_stage(names, options).map(Some);
         }
         // Knot is the upstream and shares the core of the client.
         let Some(upstream) = servers::knot(names, Place::on(Core::First))? else {
@@ -189,25 +233,23 @@ impl Scenario {
         };
         let role = Role::Asks(upstream.address().port(), kept);
         let place = Place::on(Core::Second);
-        let servers = [
-            servers::portolan(binary, role, place, Variant::Default)?,
-            servers::dnsmasq(role, place)?,
-            servers::unbound(role, place)?,
-            servers::named(role, names, place)?,
-            servers::dnsdist(role, place)?,
-            servers::recursor(role, place)?,
-            servers::coredns(role, place, false)?,
-        ];
-        let servers = servers.into_iter().flatten().collect();
+        let mut servers = Cast::of(options);
+        servers.add_builds(|build| servers::portolan(build, role, place, Variant::Default))?;
+        servers.add(servers::DNSMASQ, || servers::dnsmasq(role, place))?;
+        servers.add(servers::UNBOUND, || servers::unbound(role, place))?;
+        servers.add(servers::NAMED, || servers::named(role, names, place))?;
+        servers.add(servers::DNSDIST, || servers::dnsdist(role, place))?;
+        servers.add(servers::RECURSOR, || servers::recursor(role, place))?;
+        servers.add(servers::COREDNS, || servers::coredns(role, place, false))?;
         Ok(Some(Stage {
-            servers,
+            servers: servers.started,
             _upstream: Some(upstream),
             client: Core::First,
         }))
     }
 
     /// Starts the servers that know the names themselves.
-    fn local_stage(self, names: &Names, binary: &Path) -> anyhow::Result<Stage> {
+    fn local_stage(self, names: &Names, options: &Options) -> anyhow::Result<Stage> {
         let role = Role::Knows(names);
         let place = Place {
             // Knot has the first core whatever it is told, so all have it.
@@ -219,38 +261,38 @@ impl Scenario {
             v6: self == Self::V6,
             workers: if self == Self::Two { 2 } else { 1 },
         };
-        let own = |variant| servers::portolan(binary, role, place, variant);
-        let mut servers = match self {
-            Self::Many => vec![
-                own(Variant::Default)?,
-                own(Variant::NoMetrics)?,
-                servers::coredns(role, place, true)?,
-            ],
-            Self::Few => vec![own(Variant::Default)?, own(Variant::NoSegments)?],
-            Self::Churn => vec![own(Variant::Churn)?],
-            _ => vec![own(Variant::Default)?],
+        let mut servers = Cast::of(options);
+        let variants: &[_] = match self {
+            Self::Many => &[Variant::Default, Variant::NoMetrics],
+            Self::Few => &[Variant::Default, Variant::NoSegments],
+            Self::Churn => &[Variant::Churn],
+            _ => &[Variant::Default],
         };
+        for variant in variants {
+            servers.add_builds(|build| servers::portolan(build, role, place, *variant))?;
+        }
+        if self == Self::Many {
+            servers.add(servers::COREDNS, || servers::coredns(role, place, true))?;
+        }
         if self != Self::Churn {
-            servers.extend([
-                servers::knot(names, place)?,
-                servers::nsd(names, place)?,
-                servers::unbound(role, place)?,
-                servers::coredns(role, place, false)?,
-            ]);
+            servers.add(servers::KNOT, || servers::knot(names, place))?;
+            servers.add(servers::NSD, || servers::nsd(names, place))?;
+            servers.add(servers::UNBOUND, || servers::unbound(role, place))?;
+            servers.add(servers::COREDNS, || servers::coredns(role, place, false))?;
         }
         // The slower ones do not take part in everything: that takes time.
         if !matches!(self, Self::Churn | Self::Edns | Self::V6) {
-            servers.push(servers::named(role, names, place)?);
+            servers.add(servers::NAMED, || servers::named(role, names, place))?;
         }
         // It has one thread, and starts a process for each connection.
         if matches!(self, Self::Many | Self::Few | Self::Large | Self::Latency) {
-            servers.push(servers::dnsmasq(role, place)?);
+            servers.add(servers::DNSMASQ, || servers::dnsmasq(role, place))?;
         }
         if !matches!(self, Self::Churn | Self::Tcp) {
-            servers.push(servers::echo(place)?);
+            servers.add(servers::ECHO, || servers::echo(place))?;
         }
         Ok(Stage {
-            servers: servers.into_iter().flatten().collect(),
+            servers: servers.started,
             _upstream: None,
             client: if self == Self::Two {
                 Core::Any

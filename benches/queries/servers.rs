@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -26,11 +25,15 @@ use crate::machine;
 use crate::machine::Core;
 use crate::names::Names;
 use crate::names::ZONE;
+use crate::options::Build;
 
 pub(crate) use peers::COREDNS;
 pub(crate) use peers::DNSDIST;
+pub(crate) use peers::DNSMASQ;
 pub(crate) use peers::KNOT;
+pub(crate) use peers::NAMED;
 pub(crate) use peers::NSD;
+pub(crate) use peers::RECURSOR;
 pub(crate) use peers::UNBOUND;
 pub(crate) use peers::USUAL_COREDNS;
 pub(crate) use peers::coredns;
@@ -45,7 +48,7 @@ pub(crate) use peers::unbound;
 /// A server at work.
 pub(crate) struct Server {
     /// What reports call it.
-    name: &'static str,
+    name: String,
     /// Where it listens.
     address: SocketAddr,
     /// Its process.
@@ -91,7 +94,7 @@ pub(crate) enum Role<'a> {
 /// A program, its files and where it runs.
 struct Plan {
     /// What reports call it.
-    name: &'static str,
+    name: String,
     /// The program.
     program: String,
     /// Its arguments.
@@ -106,8 +109,8 @@ struct Plan {
 
 impl Server {
     /// Name in reports.
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Where it listens.
@@ -167,11 +170,11 @@ impl Server {
 /// This server, with everything on that it has on by default, or as a variant
 /// says.
 pub(crate) fn portolan(
-    binary: &Path,
+    build: &Build,
     role: Role<'_>,
     place: Place,
     variant: Variant,
-) -> anyhow::Result<Option<Server>> {
+) -> anyhow::Result<Server> {
     let address = place.address();
     let (ip, port) = (address.ip(), address.port());
     let (stage, files) = match role {
@@ -219,20 +222,20 @@ pub(crate) fn portolan(
     );
     let server = Plan {
         name: match variant {
-            Variant::Default | Variant::Churn => PORTOLAN,
-            Variant::NoMetrics => NO_METRICS,
-            Variant::NoSegments => NO_SEGMENTS,
+            Variant::Default | Variant::Churn => build.label.clone(),
+            Variant::NoMetrics => variant_of(NO_METRICS, build),
+            Variant::NoSegments => variant_of(NO_SEGMENTS, build),
         },
-        program: binary.to_str().context("a path in UTF-8")?.to_owned(),
+        program: build.path.to_str().context("a path in UTF-8")?.to_owned(),
         arguments: String::new(),
         files: [files, vec![("Corefile", corefile)]].concat(),
         address,
     }
     .start(place)?;
-    Ok(Some(Server {
+    Ok(Server {
         churn: churn.transpose()?,
         ..server
-    }))
+    })
 }
 
 /// This program as the server that sends back what it gets.
@@ -248,7 +251,7 @@ pub(crate) fn echo(place: Place) -> anyhow::Result<Option<Server>> {
         .args(["--echo", &text, &place.workers.to_string()])
         .start()?;
     let server = Server {
-        name: ECHO,
+        name: ECHO.to_owned(),
         address,
         process,
         churn: None,
@@ -328,3 +331,18 @@ pub(crate) const NO_SEGMENTS: &str = "portolan, no GSO";
 
 /// The same while names come and go.
 pub(crate) const CHURNING: &str = "portolan, 100 changes/s";
+
+/// What a build of this server is called while names come and go.
+pub(crate) fn churning(label: &str) -> String {
+    CHURNING.replace(PORTOLAN, label)
+}
+
+/// What a build of this server is called as a variant.
+fn variant_of(variant: &str, build: &Build) -> String {
+    variant.replace(PORTOLAN, &build.label)
+}
+
+/// The names of the others.
+pub(crate) const PEERS: [&str; 9] = [
+    KNOT, NSD, UNBOUND, DNSMASQ, NAMED, DNSDIST, RECURSOR, COREDNS, ECHO,
+];

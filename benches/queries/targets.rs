@@ -109,16 +109,15 @@ impl Target {
             Bar::Slowest(..) => sample.p99,
             _ => sample.cost,
         };
-        let ratios = if is_least {
-            report::sorted(report::ratios(own, peer, figure))
+        let ratios: Vec<f64> = if is_least {
+            report::ratios(own, peer, figure).collect()
         } else {
-            report::sorted(report::ratios(peer, own, figure))
+            report::ratios(peer, own, figure).collect()
         };
         let median = report::median(ratios.iter().copied());
-        let (least, most) = (ratios.first(), ratios.last());
-        let (least, most) = least.zip(most).ok_or_else(left_out)?;
+        let (lower, upper) = report::quartiles(ratios);
         Ok(Reached {
-            text: format!("{median:.2} ({least:.2} to {most:.2})"),
+            text: format!("{median:.3} ({lower:.2} to {upper:.2})"),
             is_met: if is_least {
                 median >= times
             } else {

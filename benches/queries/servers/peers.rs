@@ -24,7 +24,7 @@ pub(crate) fn dnsmasq(role: Role<'_>, place: Place) -> anyhow::Result<Option<Ser
         ),
     };
     Plan {
-        name: "dnsmasq",
+        name: DNSMASQ.to_owned(),
         program: "dnsmasq".to_owned(),
         arguments: format!(
             "-C /dev/null -k --user=root --no-resolv --no-hosts --pid-file= --log-facility=- \
@@ -48,7 +48,7 @@ pub(crate) fn knot(names: &Names, place: Place) -> anyhow::Result<Option<Server>
          journal-content: none\n  zonefile-sync: -1\n"
     );
     Plan {
-        name: KNOT,
+        name: KNOT.to_owned(),
         program: "knotd".to_owned(),
         arguments: "-c knot.conf".to_owned(),
         files: vec![("zone.txt", names.zone()), ("knot.conf", configuration)],
@@ -72,7 +72,7 @@ pub(crate) fn nsd(names: &Names, place: Place) -> anyhow::Result<Option<Server>>
          zone:\n  name: {ZONE}\n  zonefile: zone.txt\n"
     );
     Plan {
-        name: NSD,
+        name: NSD.to_owned(),
         program: "nsd".to_owned(),
         arguments: "-d -c nsd.conf".to_owned(),
         files: vec![("zone.txt", names.zone()), ("nsd.conf", configuration)],
@@ -104,7 +104,7 @@ pub(crate) fn unbound(role: Role<'_>, place: Place) -> anyhow::Result<Option<Ser
          remote-control:\n  control-enable: no\n"
     );
     Plan {
-        name: UNBOUND,
+        name: UNBOUND.to_owned(),
         program: "unbound".to_owned(),
         arguments: "-d -c unbound.conf".to_owned(),
         files: vec![("unbound.conf", configuration)],
@@ -143,7 +143,7 @@ pub(crate) fn named(role: Role<'_>, names: &Names, place: Place) -> anyhow::Resu
          controls {{ }};\nlogging {{ category default {{ null; }}; }};\n{zone}"
     );
     Plan {
-        name: "named",
+        name: NAMED.to_owned(),
         program: "named".to_owned(),
         arguments: format!("-f -n {} -c named.conf", place.workers),
         files: vec![("zone.txt", names.zone()), ("named.conf", configuration)],
@@ -169,7 +169,7 @@ pub(crate) fn dnsdist(role: Role<'_>, place: Place) -> anyhow::Result<Option<Ser
          newServer{{address=\"127.0.0.1:{upstream}\", sockets=8, healthCheckMode=\"up\"}}\n{cache}"
     );
     Plan {
-        name: DNSDIST,
+        name: DNSDIST.to_owned(),
         program: "dnsdist".to_owned(),
         arguments: "--supervised --disable-syslog -C dnsdist.conf".to_owned(),
         files: vec![("dnsdist.conf", configuration)],
@@ -195,7 +195,7 @@ pub(crate) fn recursor(role: Role<'_>, place: Place) -> anyhow::Result<Option<Se
          forward-zones-recurse=.=127.0.0.1:{upstream}\n"
     );
     Plan {
-        name: "recursor",
+        name: RECURSOR.to_owned(),
         program: "pdns_recursor".to_owned(),
         arguments: "--config-dir=. --daemon=no --disable-syslog".to_owned(),
         files: vec![("recursor.conf", configuration)],
@@ -241,7 +241,7 @@ pub(crate) fn coredns(
     };
     let corefile = format!(".:{port} {{\n bind {ip}\n {usual} {stage}\n}}\n");
     Plan {
-        name: if is_usual { USUAL_COREDNS } else { COREDNS },
+        name: if is_usual { USUAL_COREDNS } else { COREDNS }.to_owned(),
         program: "sh".to_owned(),
         arguments: format!(
             "-c 'GOMAXPROCS={} exec \"{program}\" -conf Corefile'",
@@ -271,3 +271,12 @@ pub(crate) const UNBOUND: &str = "unbound";
 
 /// Name of dnsdist.
 pub(crate) const DNSDIST: &str = "dnsdist";
+
+/// Name of dnsmasq.
+pub(crate) const DNSMASQ: &str = "dnsmasq";
+
+/// Name of BIND.
+pub(crate) const NAMED: &str = "named";
+
+/// Name of the recursor of `PowerDNS`.
+pub(crate) const RECURSOR: &str = "recursor";
