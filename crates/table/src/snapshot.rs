@@ -44,7 +44,7 @@ pub(crate) struct LayerView {
 }
 
 /// Where a name belongs, in every snapshot of one table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place {
     /// Number of the shard.
     pub(crate) shard: u16,
@@ -129,12 +129,19 @@ impl Snapshot {
         }
         let holdings = holdings.chunks_mut(TOGETHER);
         for (names, holdings) in names.chunks(TOGETHER).zip(holdings) {
+            // Each loop does one thing: the less there is between two reads, the
+            // more of them are under way at once.
+            let mut places = [Place::default(); TOGETHER];
+            for (place, name) in places.iter_mut().zip(names) {
+                *place = self.place(name);
+            }
             let mut spots = [Spot::default(); TOGETHER];
-            let mut touched = 0;
-            for (spot, name) in spots.iter_mut().zip(names) {
-                let place = self.place(name);
+            for (spot, place) in spots.iter_mut().zip(&places).take(names.len()) {
                 spot.shard = self.shard(place.shard);
                 spot.tag = place.tag;
+            }
+            let mut touched = 0;
+            for spot in spots.iter().take(names.len()) {
                 touched ^= spot.shard.touch_head();
             }
             for spot in spots.iter_mut().take(names.len()) {
