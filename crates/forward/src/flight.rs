@@ -25,7 +25,7 @@ use futures_util::future::BoxFuture;
 use futures_util::future::Shared;
 use futures_util::future::WeakShared;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use slab::Slab;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tokio::sync::oneshot;
@@ -72,8 +72,11 @@ struct Table {
     next: u64,
     /// Names come from the network: where they stand is not to be foreseen.
     hasher: RandomState,
-    /// By the hash of all that shapes the query to an upstream.
-    under_way: HashTable<UnderWay>,
+    /// The questions. One that ends makes room for the next at once, so that few
+    /// places are written to, again and again.
+    under_way: Slab<UnderWay>,
+    /// Their places, by the hash of all that shapes the query to an upstream.
+    places: HashTable<usize>,
 }
 
 /// A question that is being asked.
@@ -153,10 +156,11 @@ impl Flights {
         let asking = loop {
             let told = {
                 let mut table = self.lock();
-                match table.find(&key).and_then(|it| it.join(&suspicion)) {
+                let hash = table.hash(&key);
+                match table.find(hash, &key).and_then(|it| it.join(&suspicion)) {
                     Some(Wait::Shared(asking)) => break asking,
                     Some(Wait::Lane(told)) if !has_listened => told,
-                    _ => break table.begin(self, key, Joined::default(), ask),
+                    _ => break table.begin(self, hash, key, Joined::default(), ask),
                 }
             };
             if let Ok(outcome) = told.await {
@@ -178,9 +182,9 @@ impl Flights {
             since: now,
             audience: None,
         };
-        let asking = match table.entry(hash, &key) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(UnderWay {
+        let asking = match table.find(hash, &key) {
+            None => {
+                table.insert(UnderWay {
                     key,
                     hash,
                     number,
@@ -188,13 +192,12 @@ impl Flights {
                 });
                 None
             }
-            Entry::Occupied(mut occupied) => {
-                let asking = match &occupied.get().way {
+            Some(under_way) => {
+                let asking = match &under_way.way {
                     Way::Lane { .. } => return None,
                     Way::Shared { asking, .. } => asking.upgrade(),
                 };
                 if asking.is_none() {
-                    let under_way = occupied.get_mut();
                     (under_way.number, under_way.way) = (number, way);
                 }
                 asking
@@ -229,10 +232,12 @@ impl fmt::Debug for Flights {
 // === impl Table ===
 
 impl Table {
-    /// Puts a question on the table, and has it asked by those who wait for it.
+    /// Puts a question with its hash on the table, and has it asked by those who
+    /// wait for it.
     fn begin<A>(
         &mut self,
         flights: &Arc<Flights>,
+        hash: u64,
         key: Asked,
         joined: Joined,
         ask: impl FnOnce(Arc<Joined>) -> A,
@@ -240,7 +245,7 @@ impl Table {
     where
         A: Future<Output = Outcome> + Send + 'static,
     {
-        let (hash, number) = (self.hash(&key), self.number());
+        let number = self.number();
         let landing = Landing {
             flights: Arc::clone(flights),
             hash,
@@ -257,9 +262,9 @@ impl Table {
                 number,
                 way: Way::Shared { asking, joined },
             };
-            match self.entry(hash, &under_way.key) {
-                Entry::Vacant(vacant) => drop(vacant.insert(under_way)),
-                Entry::Occupied(mut occupied) => *occupied.get_mut() = under_way,
+            match self.find(hash, &under_way.key) {
+                None => self.insert(under_way),
+                Some(before) => *before = under_way,
             }
         }
         shared
@@ -270,16 +275,19 @@ impl Table {
         self.hasher.hash_one(key)
     }
 
-    /// A question that is being asked.
-    fn find(&mut self, key: &Asked) -> Option<&mut UnderWay> {
-        let hash = self.hash(key);
-        self.under_way.find_mut(hash, |it| it.key == *key)
+    /// The question, if it is under way.
+    fn find(&mut self, hash: u64, key: &Asked) -> Option<&mut UnderWay> {
+        let is_it = |&place: &usize| self.under_way.get(place).is_some_and(|it| it.key == *key);
+        let place = self.places.find(hash, is_it).copied()?;
+        self.under_way.get_mut(place)
     }
 
-    /// The place of a question with a hash.
-    fn entry(&mut self, hash: u64, key: &Asked) -> Entry<'_, UnderWay> {
-        let is_it = |it: &UnderWay| it.key == *key;
-        self.under_way.entry(hash, is_it, |it| it.hash)
+    /// Takes in a question that was not under way.
+    fn insert(&mut self, under_way: UnderWay) {
+        let hash = under_way.hash;
+        let place = self.under_way.insert(under_way);
+        let hash_at = |&place: &usize| self.under_way.get(place).map_or(0, |it| it.hash);
+        self.places.insert_unique(hash, place, hash_at);
     }
 
     /// A number that no other asking has.
@@ -290,8 +298,12 @@ impl Table {
 
     /// Takes an asking off the table, if it is there.
     fn remove(&mut self, hash: u64, number: u64) -> Option<UnderWay> {
-        let found = self.under_way.find_entry(hash, |it| it.number == number);
-        Some(found.ok()?.remove().0)
+        let is_it = |&place: &usize| {
+            let under_way = self.under_way.get(place);
+            under_way.is_some_and(|it| it.number == number)
+        };
+        let (place, _) = self.places.find_entry(hash, is_it).ok()?.remove();
+        self.under_way.try_remove(place)
     }
 }
 
@@ -412,7 +424,10 @@ impl Landing {
                 }) => {
                     let audience = audience.unwrap_or_else(|| Audience::since(since));
                     let Audience { listeners, joined } = *audience;
-                    Ok((table.begin(&flights, key, joined, ask), listeners))
+                    Ok((
+                        table.begin(&flights, self.hash, key, joined, ask),
+                        listeners,
+                    ))
                 }
                 _ => Err(ask),
             }

@@ -30,7 +30,7 @@ pub(crate) const CHOICE: usize = 576;
 const REST: usize = 448;
 
 /// Most queries on one socket.
-pub(crate) const USES: u32 = 64;
+pub(crate) const USES: u32 = 256;
 
 /// Longest that a socket is used.
 pub(crate) const LIFE: Duration = Duration::from_secs(10);
@@ -46,6 +46,8 @@ pub(crate) struct Idle<S> {
     choice: usize,
     /// Of these, so many that were used last are not chosen.
     rest: usize,
+    /// The place of the one that is chosen next, drawn in advance.
+    next: usize,
 }
 
 /// A socket that may be used again.
@@ -77,13 +79,25 @@ impl<S: Port> Idle<S> {
         if count < self.choice {
             return None;
         }
-        let chosen = rand::random_range(..count - self.rest);
+        let among = count - self.rest;
+        // There may have been more of them.
+        let chosen = if self.next < among {
+            self.next
+        } else {
+            rand::random_range(..among)
+        };
         let chosen = self.queue.swap_remove_front(chosen)?;
+        self.next = rand::random_range(..among);
         Some(if self.is_valid(&chosen, now) {
             Ok(chosen)
         } else {
             Err(chosen)
         })
+    }
+
+    /// Which one is chosen next, if none is taken out or closed before.
+    pub(crate) fn next(&self) -> Option<&S> {
+        self.queue.get(self.next)
     }
 
     /// Takes back a socket that has had its answer. Gives one to be closed:
@@ -140,6 +154,44 @@ impl<S: Port> Default for Idle<S> {
             void: None,
             choice: CHOICE,
             rest: REST,
+            next: usize::MAX,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket, by its number.
+    struct Numbered(u32, Instant);
+
+    impl Port for Numbered {
+        fn opened(&self) -> Instant {
+            self.1
+        }
+
+        fn uses(&self) -> u32 {
+            0
+        }
+    }
+
+    #[test]
+    fn none_of_those_used_last_is_chosen_from_fewer_than_there_were() {
+        const CHOICE: u32 = 32;
+        const REST: u32 = 16;
+        let now = Instant::now();
+        for _ in 0..100 {
+            let mut idle = Idle::with_choice(CHOICE as usize, REST as usize);
+            for number in 0..2 * CHOICE {
+                assert!(idle.put_back(Numbered(number, now), now, true).is_none());
+            }
+            let mut chosen = 0;
+            while let Some(Ok(Numbered(number, _))) = idle.choose(now) {
+                assert!(number < 2 * CHOICE - REST, "{number}");
+                chosen += 1;
+            }
+            assert_eq!(chosen, CHOICE + 1);
         }
     }
 }

@@ -15,11 +15,17 @@
 mod road;
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::AsFd as _;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::poll::PollFd;
+use nix::poll::PollFlags;
+use nix::poll::PollTimeout;
+use nix::poll::poll;
 use nix::sys::epoll::Epoll;
 use nix::sys::epoll::EpollCreateFlags;
 use nix::sys::epoll::EpollEvent;
@@ -131,12 +137,9 @@ struct Flight<T> {
 // === impl Lane ===
 
 impl<T: Asks> Lane<T> {
-    /// A lane without sockets. [`Self::poll`] waits for a socket of the thread's
-    /// own, too.
-    pub fn new(watched: impl AsFd) -> Self {
+    /// A lane without sockets.
+    pub fn new() -> Self {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).ok();
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, WATCHED);
-        let epoll = epoll.filter(|epoll| epoll.add(watched, event).is_ok());
         if epoll.is_none() {
             tracing::warn!(
                 plugin = "forward",
@@ -208,38 +211,36 @@ impl<T: Asks> Lane<T> {
             started: now,
             refusals,
         }));
+        // The next one is in the cache of the processor when its turn comes.
+        let next = road.idle.next();
+        let next = next.and_then(|rest| self.sockets.get(rest.key));
+        black_box(next.map(|socket| socket.number));
         Ok(())
     }
 
-    /// Hands what has arrived, and what is late, to `each`. With `waits`, waits
-    /// for the first of that, for the socket that is watched, or a tenth of a
-    /// second. Says whether that socket may have something to say.
-    pub fn poll(&mut self, waits: bool, mut each: impl FnMut(T, Arrival)) -> bool {
-        let timeout = if waits {
-            self.timeout()
-        } else {
-            EpollTimeout::ZERO
-        };
-        if waits {
+    /// Hands what has arrived, and what is late, to `each`. Waits for the first
+    /// of that before, if it is to wait for something to read at a socket of the
+    /// thread's own as well, or for a tenth of a second.
+    ///
+    /// An epoll that holds a socket is woken whenever something that the socket
+    /// sent has left. That socket sends all responses, so it is in none: poll(2)
+    /// holds it while it waits, and no longer.
+    pub fn poll(&mut self, wait_for: Option<BorrowedFd<'_>>, mut each: impl FnMut(T, Arrival)) {
+        if let Some(socket) = wait_for {
             self.count();
+            self.wait_too(socket);
         }
-        let count = self.wait(timeout);
+        let count = self.look_up();
         self.is_blind = count == EVENTS;
-        let mut is_watched_ready = self.is_blind;
         let now = Instant::now();
+        self.touch(count);
         for index in 0..count {
-            match self.events.get(index).map(EpollEvent::data) {
-                None => {}
-                Some(WATCHED) => is_watched_ready = true,
-                Some(key) => {
-                    let key = usize::try_from(key).unwrap_or(usize::MAX);
-                    self.read(key, now, &mut each);
-                }
+            if let Some(event) = self.events.get(index) {
+                self.read(key(event), now, &mut each);
             }
         }
         self.leave_late(now, &mut each);
         self.count();
-        is_watched_ready
     }
 
     /// Leaves all questions to others.
@@ -274,21 +275,33 @@ impl<T: Asks> Lane<T> {
         }
     }
 
-    /// Waits for sockets that have something to say. Gives how many there are.
-    fn wait(&mut self, timeout: EpollTimeout) -> usize {
-        let epoll = self.epoll.as_ref();
+    /// Waits until one of its sockets or that one has something to say, or
+    /// something is late.
+    fn wait_too(&self, socket: BorrowedFd<'_>) {
+        let Some(epoll) = &self.epoll else {
+            return;
+        };
+        let wanted = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = [socket, epoll.0.as_fd()].map(wanted);
         // A signal is as good as nothing.
-        epoll.map_or(0, |it| it.wait(&mut *self.events, timeout).unwrap_or(0))
+        let _: Result<_, _> = poll(&mut fds, self.timeout());
+    }
+
+    /// Asks which sockets have something to say. Gives how many there are.
+    fn look_up(&mut self) -> usize {
+        let epoll = self.epoll.as_ref();
+        let none = EpollTimeout::ZERO;
+        epoll.map_or(0, |it| it.wait(&mut *self.events, none).unwrap_or(0))
     }
 
     /// How long there is nothing to do if nothing arrives.
-    fn timeout(&self) -> EpollTimeout {
+    fn timeout(&self) -> PollTimeout {
         let now = Instant::now();
         let due = self.roads.iter().filter_map(|road| road.sent.front());
         let least = due.map(|ticket| ticket.due.saturating_duration_since(now));
         let least = least.min().map_or(PAUSE, |least| least.min(PAUSE));
         // Not before it is due.
-        u16::try_from(least.as_millis() + 1).map_or(EpollTimeout::ZERO, EpollTimeout::from)
+        u16::try_from(least.as_millis() + 1).map_or(PollTimeout::ZERO, PollTimeout::from)
     }
 
     /// The way to an upstream.
@@ -366,12 +379,11 @@ impl<T: Asks> Lane<T> {
     fn look(&mut self) {
         // Each call tells of others.
         for _ in 0..=self.sockets.len() / EVENTS {
-            let count = self.wait(EpollTimeout::ZERO);
+            let count = self.look_up();
             for event in self.events.iter().take(count) {
-                let key = usize::try_from(event.data()).unwrap_or(usize::MAX);
                 let is_idle = |socket: &Socket| socket.flight.is_none();
-                if self.sockets.get(key).is_some_and(is_idle) {
-                    self.sockets.remove(key);
+                if self.sockets.get(key(event)).is_some_and(is_idle) {
+                    self.sockets.remove(key(event));
                 }
             }
             if count < EVENTS {
@@ -379,6 +391,15 @@ impl<T: Asks> Lane<T> {
             }
         }
         self.is_blind = false;
+    }
+
+    /// Reads of the sockets that have something to say, and of their questions, to
+    /// have them in the caches of the processor: each is waited for otherwise.
+    fn touch(&self, count: usize) {
+        let events = self.events.iter().take(count);
+        let sockets = events.filter_map(|event| self.sockets.get(key(event)));
+        let flights = sockets.filter_map(|socket| self.flights.get(socket.flight?));
+        black_box(flights.fold(0, |touched, it| touched ^ it.item.octets().len()));
     }
 
     /// Reads a socket that has something to say.
@@ -511,6 +532,17 @@ impl<T: Asks> Lane<T> {
     }
 }
 
+impl<T: Asks> Default for Lane<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The place of the socket that an event is about.
+fn key(event: &EpollEvent) -> usize {
+    usize::try_from(event.data()).unwrap_or(usize::MAX)
+}
+
 /// Closes a socket, if it is there.
 fn close(sockets: &mut Slab<Socket>, rest: Rest) {
     if rest.is_of(sockets) {
@@ -535,9 +567,6 @@ const QUERY: usize = 512;
 
 /// What the system tells of at a time.
 const EVENTS: usize = 128;
-
-/// What a socket is told by that is watched.
-const WATCHED: u64 = u64::MAX;
 
 /// Longest pause without a look at what there is to do.
 const PAUSE: Duration = Duration::from_millis(100);

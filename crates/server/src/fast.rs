@@ -16,6 +16,7 @@ use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::sync::Arc;
 
+use portolan_forward::Question;
 use portolan_proto::Ordinary;
 use portolan_proto::Qname;
 use portolan_proto::Rcode;
@@ -44,6 +45,9 @@ pub(crate) struct Desk {
     pub(crate) qnames: Box<[Qname; AHEAD]>,
     /// A response, where it has to be written apart.
     pub(crate) response: Vec<u8>,
+    /// What was looked for in the cache, and upstreams are asked if it was not
+    /// there.
+    pub(crate) missed: Option<Question>,
     /// What is counted.
     pub(crate) tallies: Tallies,
 }
@@ -100,6 +104,7 @@ impl Default for Desk {
         Self {
             qnames: Box::new([Qname::default(); AHEAD]),
             response: Vec::with_capacity(RESPONSE),
+            missed: None,
             tallies: Tallies::default(),
         }
     }

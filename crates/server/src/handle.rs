@@ -35,7 +35,6 @@ use crate::local;
 use crate::local::End;
 use crate::local::Local;
 use crate::local::LocalLayer;
-use crate::pending::Onward;
 use crate::pending::Pending;
 use crate::relay;
 use crate::rotation::Rotation;
@@ -81,8 +80,9 @@ pub(crate) enum Step {
     Respond,
     /// There is no response.
     Silent,
-    /// An upstream has to be asked.
-    Resolve(Box<Onward>),
+    /// An upstream has to be asked; what, is in the buffer for questions, if the
+    /// cache is known to have no answer to it.
+    Resolve(Box<Pending>),
 }
 
 /// One decision of a block: who answered, with which code.
@@ -118,8 +118,10 @@ pub(crate) fn handle(
     snapshot: &Snapshot,
     received: &Received<'_>,
     out: &mut Vec<u8>,
+    missed: &mut Option<Question>,
     tallies: Option<&mut Tallies>,
 ) -> Step {
+    *missed = None;
     let query = match Query::read(received.message) {
         Ok(query) => query,
         Err(error) => {
@@ -147,7 +149,7 @@ pub(crate) fn handle(
         // RFC 6891 §6.1.3: version 0 is what we speak, whatever is asked.
         _ if query.edns.is_some_and(|edns| edns.version != 0) => refuse(Rcode::BADVERS),
         None => refuse(Rcode::REFUSED),
-        Some(block) => Stages::new(shared, snapshot, block, &query, received).run(out),
+        Some(block) => Stages::new(shared, snapshot, block, &query, received).run(out, missed),
     };
     match decision {
         Ok(outcome) => {
@@ -159,7 +161,7 @@ pub(crate) fn handle(
                 Step::Silent
             }
         }
-        Err(onward) => Step::Resolve(onward),
+        Err(pending) => Step::Resolve(pending),
     }
 }
 
@@ -171,6 +173,7 @@ pub(crate) fn forward(
     block: &Arc<Block>,
     received: &Received<'_>,
     out: &mut Vec<u8>,
+    missed: &mut Option<Question>,
     tallies: &mut Tallies,
 ) -> Step {
     let (Ok(query), Some(resolver)) = (Query::read(received.message), &block.resolver) else {
@@ -179,12 +182,12 @@ pub(crate) fn forward(
         return Step::Silent;
     };
     let stages = Stages::new(shared, snapshot, block, &query, received);
-    match stages.forward(resolver, out) {
+    match stages.forward(resolver, out, missed) {
         Ok(outcome) => {
             outcome.report(&block.hooks, Some(tallies), &query, received, out);
             Step::Respond
         }
-        Err(onward) => Step::Resolve(onward),
+        Err(pending) => Step::Resolve(pending),
     }
 }
 
@@ -233,7 +236,11 @@ impl<'a> Stages<'a> {
     }
 
     /// Runs the stages in order.
-    fn run(&self, out: &mut Vec<u8>) -> Result<Outcome, Box<Onward>> {
+    fn run(
+        &self,
+        out: &mut Vec<u8>,
+        missed: &mut Option<Question>,
+    ) -> Result<Outcome, Box<Pending>> {
         let query = self.query;
         if !self.block.has_handler() || matches!(query.qtype, Rtype::AXFR | Rtype::IXFR) {
             return Ok(self.empty(out, "", Rcode::REFUSED));
@@ -245,7 +252,7 @@ impl<'a> Stages<'a> {
         if let Some(resolver) = &self.block.resolver
             && resolver.claims(&query.qname)
         {
-            return self.forward(resolver, out);
+            return self.forward(resolver, out, missed);
         }
         if !internet {
             return Ok(self.empty(out, "", Rcode::REFUSED));
@@ -268,7 +275,7 @@ impl<'a> Stages<'a> {
         &self,
         snapshot: &Snapshot,
         out: &mut Vec<u8>,
-    ) -> Option<Result<Outcome, Box<Onward>>> {
+    ) -> Option<Result<Outcome, Box<Pending>>> {
         let Query { qname, qtype, .. } = self.query;
         let find = || snapshot.find(qname.as_wire());
         let found = local::look_up(&self.block.local, snapshot, find, qname, *qtype);
@@ -294,7 +301,7 @@ impl<'a> Stages<'a> {
         chain: &[RrsetRef<'_>],
         end: End<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Outcome, Box<Onward>> {
+    ) -> Result<Outcome, Box<Pending>> {
         let (query, frame) = (self.query, &self.frame);
         match end {
             End::Answer(set) => {
@@ -321,10 +328,7 @@ impl<'a> Stages<'a> {
                 });
                 if resolver.is_some() {
                     let chain = chain.iter().map(|set| set.to_rrset()).collect();
-                    return Err(Box::new(Onward {
-                        pending: self.pending(layer.plugin, chain, Some(&target)),
-                        missed: None,
-                    }));
+                    return Err(self.pending(layer.plugin, chain, Some(&target)));
                 }
                 writer::positive(out, query, frame, chain, None, None, 0);
             }
@@ -371,8 +375,13 @@ impl<'a> Stages<'a> {
         Outcome::answered(layer.plugin, rcode)
     }
 
-    /// Answers from the cache, or hands over to the query runtime.
-    fn forward(&self, resolver: &Resolver, out: &mut Vec<u8>) -> Result<Outcome, Box<Onward>> {
+    /// Answers from the cache, or has an upstream asked what it `missed`.
+    fn forward(
+        &self,
+        resolver: &Resolver,
+        out: &mut Vec<u8>,
+        missed: &mut Option<Question>,
+    ) -> Result<Outcome, Box<Pending>> {
         let query = self.query;
         if !resolver.allows(&query.qname, self.received.client.ip()) {
             let frame = self.frame.with_ede(
@@ -382,17 +391,14 @@ impl<'a> Stages<'a> {
             writer::empty(out, query, &frame, Rcode::REFUSED, false);
             return Ok(Outcome::answered("forward", Rcode::REFUSED));
         }
-        let question = question(query, self.received.transport);
-        let Some(known) = resolver.known(&question, self.received.now) else {
-            return Err(Box::new(Onward {
-                pending: self.pending("forward", Vec::new(), None),
-                missed: Some(question),
-            }));
+        let question = missed.insert(question(query, self.received.transport));
+        let Some(known) = resolver.known(question, self.received.now) else {
+            return Err(self.pending("forward", Vec::new(), None));
         };
         let rcode = match (known, self.block.loadbalance.as_ref()) {
             (Known::Kept(kept), None) => relay::write_kept(out, query, &self.frame, &kept),
             (known, order) => {
-                let Answer { message, ede, .. } = known.into_answer(&question);
+                let Answer { message, ede, .. } = known.into_answer(question);
                 let rotation = &self.shared.rotation;
                 let turn = order.map_or(0, |_| rotation.turn(&query.qname, query.qtype));
                 relay::write(out, query, &self.frame, message, ede, order, turn)

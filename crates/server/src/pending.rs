@@ -30,15 +30,6 @@ use crate::udp::now;
 use crate::writer;
 use crate::writer::Frame;
 
-/// A query that goes on to upstreams.
-#[derive(Debug)]
-pub(crate) struct Onward {
-    /// The query.
-    pub(crate) pending: Box<Pending>,
-    /// What to ask, if the cache is known to have no answer to it.
-    pub(crate) missed: Option<Question>,
-}
-
 /// A query, copied out of the buffer it was read into.
 #[derive(Debug)]
 pub(crate) struct Pending {

@@ -72,7 +72,10 @@ impl Responder {
         for messages in messages.chunks(AHEAD) {
             let ahead = batch.read(messages.iter().copied(), &mut desk.qnames);
             let Desk {
-                qnames, tallies, ..
+                qnames,
+                missed,
+                tallies,
+                ..
             } = desk;
             let read = ahead.queries(qnames);
             for_each(messages.iter().zip(read), |(message, read)| {
@@ -91,11 +94,11 @@ impl Responder {
                 let step = match fate {
                     Fate::Response => Step::Respond,
                     Fate::Upstreams(block) => {
-                        handle::forward(shared, &snapshot, block, &received, out, tallies)
+                        handle::forward(shared, &snapshot, block, &received, out, missed, tallies)
                     }
                     Fate::None => {
                         let tallies = Some(&mut *tallies);
-                        handle::handle(shared, routing, &snapshot, &received, out, tallies)
+                        handle::handle(shared, routing, &snapshot, &received, out, missed, tallies)
                     }
                 };
                 if let Step::Respond = step {

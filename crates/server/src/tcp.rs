@@ -283,15 +283,16 @@ impl Connection {
             &shared.table.load(),
             &received,
             &mut out,
+            &mut None,
             None,
         ) {
             Step::Silent => {}
             Step::Respond => outlet.put(&out, permit),
-            Step::Resolve(onward) => {
+            Step::Resolve(pending) => {
                 let later = outlet.clone();
                 self.acceptor
                     .queries
-                    .spawn(shared, onward.pending, None, move |response| {
+                    .spawn(shared, pending, None, move |response| {
                         later.put(response, permit);
                     });
             }

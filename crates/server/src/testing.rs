@@ -166,11 +166,12 @@ pub(crate) fn answer(shared: &Shared, routing: &Routing, message: &[u8]) -> Opti
         &shared.table.load(),
         &received(message, Transport::Udp),
         &mut out,
+        &mut None,
         None,
     ) {
         Step::Respond => Some(out),
         Step::Silent => None,
-        Step::Resolve(onward) => panic!("an upstream is to be asked: {onward:?}"),
+        Step::Resolve(pending) => panic!("an upstream is to be asked: {pending:?}"),
     }
 }
 

@@ -12,6 +12,7 @@ mod peer;
 
 use std::net::SocketAddr;
 use std::net::UdpSocket;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -44,7 +45,6 @@ use crate::handle;
 use crate::handle::Received;
 use crate::handle::Shared;
 use crate::handle::Step;
-use crate::pending::Onward;
 use crate::pending::Pending;
 use crate::server::Queries;
 use crate::server::Waiting;
@@ -132,19 +132,14 @@ impl Worker {
         let mut desk = Desk::default();
         let mut mail = Mail::<P> {
             outbox: Outbox::new(self.segments),
-            lane: Lane::new(&self.socket),
+            lane: Lane::new(),
             waiting: Waiting::new(&self.shared, 0),
             is_ending: false,
         };
-        let mut is_ready = true;
         for turn in (0..TURNS).cycle() {
             // Where nobody waits for an upstream, there is nothing else to do.
             let waits = mail.lane.is_idle();
-            let received = if waits || is_ready {
-                inbox.receive(&self.socket, waits)
-            } else {
-                Err(Errno::EAGAIN)
-            };
+            let received = inbox.receive(&self.socket, waits);
             match received {
                 Ok(()) => self.answer_all(&inbox, &mut mail, &mut desk),
                 Err(Errno::EAGAIN) if waits && self.stop.is_cancelled() => return,
@@ -153,7 +148,7 @@ impl Worker {
                 Err(_) => {}
             }
             if !mail.lane.is_idle() {
-                is_ready = self.pass_on(&mut mail, received.is_err(), &mut desk);
+                self.pass_on(&mut mail, received.is_err(), &mut desk);
             }
             mail.waiting.set(mail.lane.waiting());
             if received.is_err() || turn == 0 {
@@ -178,6 +173,7 @@ impl Worker {
             let Desk {
                 qnames,
                 response,
+                missed,
                 tallies,
             } = desk;
             let read = ahead.queries(qnames);
@@ -201,6 +197,7 @@ impl Worker {
                             block,
                             &received,
                             response,
+                            missed,
                             tallies,
                         )
                     }
@@ -213,13 +210,16 @@ impl Worker {
                             &snapshot,
                             &received,
                             response,
+                            missed,
                             tallies,
                         )
                     }
                 };
                 match step {
                     Step::Respond => mail.outbox.push(response, query.peer, query.local),
-                    Step::Resolve(onward) => self.resolve(onward, query, mail),
+                    Step::Resolve(pending) => {
+                        self.resolve(pending, missed.as_ref(), query, mail);
+                    }
                     Step::Silent => {}
                 }
                 if mail.outbox.is_full() {
@@ -234,8 +234,8 @@ impl Worker {
     }
 
     /// Passes on what upstreams have answered; if it `waits`, it does so for the
-    /// next answer or query. Says whether there may be queries.
-    fn pass_on<P: Peer>(&self, mail: &mut Mail<P>, waits: bool, desk: &mut Desk) -> bool {
+    /// next answer or query.
+    fn pass_on<P: Peer>(&self, mail: &mut Mail<P>, waits: bool, desk: &mut Desk) {
         let Mail {
             outbox,
             lane,
@@ -246,7 +246,6 @@ impl Worker {
             response, tallies, ..
         } = desk;
         *is_ending = self.stop.is_cancelled();
-        let mut is_ready = true;
         for_each(std::iter::once(()), |()| {
             let each = |errand: Errand<P>, arrival| match arrival {
                 Arrival::Answer { answer, at } => {
@@ -264,14 +263,13 @@ impl Worker {
             if *is_ending {
                 lane.leave_all(each);
             } else {
-                is_ready = lane.poll(waits, each);
+                lane.poll(waits.then(|| self.socket.as_fd()), each);
             }
         });
         if tallies.has_any() {
             tallies.flush(Duration::ZERO);
         }
         self.flush(outbox);
-        is_ready
     }
 
     /// What there is to know about a query.
@@ -295,13 +293,19 @@ impl Worker {
     }
 
     /// Has an upstream asked.
-    fn resolve<P: Peer>(&self, onward: Box<Onward>, query: &Query<P>, mail: &mut Mail<P>) {
+    fn resolve<P: Peer>(
+        &self,
+        pending: Box<Pending>,
+        missed: Option<&Question>,
+        query: &Query<P>,
+        mail: &mut Mail<P>,
+    ) {
         let errand = Errand {
-            pending: onward.pending,
+            pending,
             peer: query.peer,
             local: query.local,
         };
-        let left = match &onward.missed {
+        let left = match missed {
             Some(question) if !mail.is_ending => mail.lane.ask(question, errand),
             _ => Err(errand),
         };

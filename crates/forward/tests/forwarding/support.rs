@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::UdpSocket;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 use portolan_forward::Answer;
@@ -49,6 +50,9 @@ pub(crate) const CLIENT: Asker = Asker {
 pub(crate) struct LaneThread {
     /// What it is to ask.
     tasks: mpsc::Sender<Task>,
+    /// Tells it that there is something to do: a socket that it waits for as a
+    /// worker does for queries.
+    bell: UdpSocket,
     /// Questions that ended in it with an answer.
     pub(crate) answered: Arc<AtomicUsize>,
     /// Whether it is to leave all questions to others.
@@ -84,24 +88,31 @@ impl LaneThread {
     /// Begins.
     fn start() -> Self {
         let (tasks, orders) = mpsc::channel::<Task>();
+        let rung = UdpSocket::bind("127.0.0.1:0").unwrap();
+        rung.set_nonblocking(true).unwrap();
+        let bell = UdpSocket::bind("127.0.0.1:0").unwrap();
+        bell.connect(rung.local_addr().unwrap()).unwrap();
         let answered = Arc::<AtomicUsize>::default();
         let is_ending = Arc::<AtomicBool>::default();
         let (runtime, count) = (Handle::current(), Arc::clone(&answered));
         let end = Arc::clone(&is_ending);
         std::thread::spawn(move || {
             let _runtime = runtime.enter();
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-            let mut lane = Lane::new(&socket);
+            let mut lane = Lane::new();
             loop {
-                match orders.recv_timeout(Duration::from_millis(1)) {
-                    Ok(task) => {
-                        let question = task.question.clone();
-                        if let Err(task) = lane.ask(&question, task) {
-                            drop(task.end.send(None));
+                // Before what it was rung for: nothing is slept through.
+                while rung.recv(&mut [0]).is_ok() {}
+                loop {
+                    match orders.try_recv() {
+                        Ok(task) => {
+                            let question = task.question.clone();
+                            if let Err(task) = lane.ask(&question, task) {
+                                drop(task.end.send(None));
+                            }
                         }
+                        Err(TryRecvError::Empty) => break,
+                        Err(TryRecvError::Disconnected) => return,
                     }
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return,
                 }
                 // Told once all is counted.
                 let mut arrivals = Vec::new();
@@ -109,7 +120,7 @@ impl LaneThread {
                 if end.load(Ordering::Relaxed) {
                     lane.leave_all(each);
                 } else {
-                    lane.poll(false, each);
+                    lane.poll(Some(rung.as_fd()), each);
                 }
                 for (end, arrival) in arrivals {
                     let is_answer = matches!(arrival, Arrival::Answer { .. });
@@ -121,6 +132,7 @@ impl LaneThread {
         });
         Self {
             tasks,
+            bell,
             answered,
             is_ending,
         }
@@ -129,6 +141,7 @@ impl LaneThread {
     /// Has it leave all questions to others from now on.
     pub(crate) fn leave_all(&self) {
         self.is_ending.store(true, Ordering::Relaxed);
+        self.bell.send(&[0]).unwrap();
     }
 
     /// What comes of a question; `None` if the lane does not ask it.
@@ -140,6 +153,7 @@ impl LaneThread {
             end,
         };
         self.tasks.send(task).unwrap();
+        self.bell.send(&[0]).unwrap();
         arrival.await.unwrap()
     }
 }

@@ -194,6 +194,7 @@ impl Way {
             qnames,
             response,
             tallies,
+            ..
         } = &mut self.desk;
         let ahead = batch.read(messages.iter().copied(), qnames);
         let mut responses = Vec::new();
@@ -217,10 +218,12 @@ impl Way {
                 ..received(message, Transport::Udp)
             };
             let (shared, routing, tallies) = (&self.shared, &self.routing, Some(&mut *tallies));
-            match handle::handle(shared, routing, &snapshot, &received, response, tallies) {
+            match handle::handle(
+                shared, routing, &snapshot, &received, response, &mut None, tallies,
+            ) {
                 Step::Respond => responses.push((Some(response.clone()), false)),
                 Step::Silent => responses.push((None, false)),
-                Step::Resolve(onward) => panic!("an upstream is to be asked: {onward:?}"),
+                Step::Resolve(pending) => panic!("an upstream is to be asked: {pending:?}"),
             }
         }
         responses

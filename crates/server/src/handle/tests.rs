@@ -432,6 +432,7 @@ fn responses_fit_the_transport() {
             &shared.table.load(),
             &received(&message, transport),
             &mut out,
+            &mut None,
             None,
         );
         assert!(matches!(step, Step::Respond));
@@ -466,6 +467,7 @@ fn keepalive_is_answered_over_tcp_to_those_who_ask() {
             &shared.table.load(),
             &received(&message, transport),
             &mut out,
+            &mut None,
             None,
         );
         assert_eq!(
@@ -495,6 +497,7 @@ fn whoami_says_who_the_client_is() {
             &shared.table.load(),
             &received(&message, transport),
             &mut out,
+            &mut None,
             None,
         );
         let response = Message::parse(out).unwrap();

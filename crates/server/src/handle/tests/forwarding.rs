@@ -58,12 +58,13 @@ async fn respond(shared: &Shared, routing: &Routing, message: &[u8]) -> (Message
         &shared.table.load(),
         &received,
         &mut out,
+        &mut None,
         None,
     ) {
         Step::Respond => false,
         Step::Silent => panic!("no response"),
-        Step::Resolve(onward) => {
-            onward.pending.finish(shared, None, &mut out).await;
+        Step::Resolve(pending) => {
+            pending.finish(shared, None, &mut out).await;
             true
         }
     };
@@ -71,7 +72,13 @@ async fn respond(shared: &Shared, routing: &Routing, message: &[u8]) -> (Message
 }
 
 /// What becomes of a query by the short way, which leads to upstreams.
-fn shortly(shared: &Shared, routing: &Routing, received: &Received<'_>, out: &mut Vec<u8>) -> Step {
+fn shortly(
+    shared: &Shared,
+    routing: &Routing,
+    received: &Received<'_>,
+    out: &mut Vec<u8>,
+    missed: &mut Option<Question>,
+) -> Step {
     let snapshot = shared.table.load();
     let batch = Batch {
         shared,
@@ -91,7 +98,15 @@ fn shortly(shared: &Shared, routing: &Routing, received: &Received<'_>, out: &mu
         panic!("it leads elsewhere: {fate:?}");
     };
     assert!(out.is_empty() && !tallies.has_any());
-    forward(shared, &snapshot, block, received, out, &mut tallies)
+    forward(
+        shared,
+        &snapshot,
+        block,
+        received,
+        out,
+        missed,
+        &mut tallies,
+    )
 }
 
 /// Counts what was looked up.
@@ -164,17 +179,25 @@ async fn the_short_way_to_upstreams_leads_to_the_same_responses() {
                 client: SocketAddr::from((client, 4000)),
                 ..received(&message, Transport::Udp)
             };
-            let mut out = Vec::new();
+            let (mut out, mut missed) = (Vec::new(), None);
             let step = if is_short {
-                shortly(&shared, &routing, &received, &mut out)
+                shortly(&shared, &routing, &received, &mut out, &mut missed)
             } else {
                 let snapshot = shared.table.load();
-                handle(&shared, &routing, &snapshot, &received, &mut out, None)
+                handle(
+                    &shared,
+                    &routing,
+                    &snapshot,
+                    &received,
+                    &mut out,
+                    &mut missed,
+                    None,
+                )
             };
-            if let Step::Resolve(onward) = &step {
-                assert!(onward.missed.is_some());
-                assert_eq!(onward.pending.octets(), &message[HEADER_LEN..]);
-                onward.pending.finish(&shared, None, &mut out).await;
+            if let Step::Resolve(pending) = &step {
+                assert!(missed.is_some());
+                assert_eq!(pending.octets(), &message[HEADER_LEN..]);
+                pending.finish(&shared, None, &mut out).await;
             }
             said.push((matches!(step, Step::Resolve(_)), out));
         }
@@ -299,12 +322,13 @@ async fn a_query_that_may_not_wait_fails_at_once() {
         &shared.table.load(),
         &received(&message, Transport::Udp),
         &mut out,
+        &mut None,
         None,
     );
-    let Step::Resolve(onward) = step else {
+    let Step::Resolve(pending) = step else {
         panic!("it waits: {step:?}");
     };
-    onward.pending.reject("too many queries wait", &mut out);
+    pending.reject("too many queries wait", &mut out);
     assert_eq!(out[12..], message[12..]);
     assert_eq!(Message::parse(out).unwrap().rcode(), Rcode::SERVFAIL);
     assert_eq!(errors.lines().len(), 1);
