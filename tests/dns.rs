@@ -23,6 +23,7 @@ mod loadbalance;
 mod local_address;
 mod malformed;
 mod named;
+mod niceness;
 pub(crate) mod router;
 mod routing;
 mod server;

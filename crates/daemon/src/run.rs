@@ -42,6 +42,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long background tasks may take to end after that.
 const TASKS_GRACE: Duration = Duration::from_secs(1);
 
+/// How much those who read labels and files yield to those who answer, where they
+/// share a core: a name may come a moment later, an answer may not.
+const YIELD: i32 = 10;
+
 /// The program at work.
 struct Supervisor {
     /// Where the configuration comes from.
@@ -95,8 +99,8 @@ fn try_serve(options: &Options) -> anyhow::Result<ExitCode> {
         debug: debug(&loaded.config),
         quiet: options.quiet,
     })?;
-    let control = runtime("control", 1)?;
-    let queries = runtime("query", cores())?;
+    let control = runtime("control", 1, YIELD)?;
+    let queries = runtime("query", cores(), 0)?;
     let code = control.block_on(async {
         // From here on a signal is obeyed: scripts send them once they see the
         // banner.
@@ -116,11 +120,18 @@ fn try_serve(options: &Options) -> anyhow::Result<ExitCode> {
     code
 }
 
-/// A runtime with named threads.
-fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
+/// A runtime with named threads, which are so much nicer to others than this
+/// one is (nice(2)).
+fn runtime(name: &str, threads: usize, niceness: i32) -> anyhow::Result<Runtime> {
+    // A thread is as nice as the one that starts it, which may be one of these.
+    let own = rustix::process::getpriority_process(None).unwrap_or(0);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name(name)
+        .on_thread_start(move || {
+            // A sandbox may forbid it, and then they share as equals.
+            let _: Result<_, _> = rustix::process::setpriority_process(None, own + niceness);
+        })
         .enable_all()
         .build()
         .context("cannot start threads")
