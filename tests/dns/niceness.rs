@@ -18,17 +18,18 @@ fn threads_that_answer_go_before_those_that_read_sources() -> anyhow::Result<()>
     let seen = wait_for(|| {
         let seen = threads(server.process().pid()).ok()?;
         let has = |name: &str| seen.keys().any(|it| it.starts_with(name));
-        (has("query") && has("udp") && seen.get("control")?.len() > 1).then_some(seen)
+        let control = seen.get("control")?;
+        let yields = control.iter().all(|it| *it > 0);
+        (has("query") && has("udp") && control.len() > 1 && yields).then_some(seen)
     });
-    let seen = seen.context("no such threads")?;
+    let seen = seen.context("no such threads, or none yields")?;
     let own = seen.get("portolan").context("no first thread")?;
     let [own] = own.as_slice() else {
         bail!("{seen:?}");
     };
-    for (name, niceness) in &seen {
-        // What tells of changes of files is a source's as well.
-        let yields = name == "control" || name.starts_with("notify");
-        let expected = if yields { own + 10 } else { *own };
+    // What tells of changes of files is as nice as the thread that starts it.
+    for (name, niceness) in seen.iter().filter(|(name, _)| !name.starts_with("notify")) {
+        let expected = if name == "control" { own + 10 } else { *own };
         ensure!(niceness.iter().all(|it| *it == expected), "{seen:?}");
     }
     Ok(())

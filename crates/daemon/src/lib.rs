@@ -30,6 +30,7 @@ mod sources;
 mod traefik;
 mod translate;
 mod version;
+mod yielding;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -19,7 +19,7 @@ use portolan_telemetry::log::LogGuard;
 use portolan_telemetry::metrics::{BuildInfo, Metrics};
 use portolan_telemetry::readiness::Readiness;
 use prometheus::IntCounter;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use self::reload::{Digests, ReloadCounters};
 use crate::cli::{LogFormat, Options};
@@ -30,6 +30,7 @@ use crate::load::Origin;
 use crate::parts::{Parts, cores};
 use crate::privileges::{Belongings, Descent};
 use crate::signals::{Request, Signals};
+use crate::yielding::Yielding;
 use crate::{complain, members, sources, version};
 
 /// How long sources may delay the first answer. What they have not said by
@@ -42,9 +43,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long background tasks may take to end after that.
 const TASKS_GRACE: Duration = Duration::from_secs(1);
 
-/// How much those who read labels and files yield to those who answer, where they
-/// share a core: a name may come a moment later, an answer may not.
-const YIELD: i32 = 10;
+/// What is wrong if there cannot be a runtime.
+const NO_THREADS: &str = "cannot start threads";
 
 /// The program at work.
 struct Supervisor {
@@ -99,8 +99,13 @@ fn try_serve(options: &Options) -> anyhow::Result<ExitCode> {
         debug: debug(&loaded.config),
         quiet: options.quiet,
     })?;
-    let control = runtime("control", 1, YIELD)?;
-    let queries = runtime("query", cores(), 0)?;
+    let yielding = Yielding::default();
+    let control = runtime("control", 1)
+        .on_thread_start(yielding.started())
+        .on_thread_stop(yielding.stopped())
+        .build()
+        .context(NO_THREADS)?;
+    let queries = runtime("query", cores()).build().context(NO_THREADS)?;
     let code = control.block_on(async {
         // From here on a signal is obeyed: scripts send them once they see the
         // banner.
@@ -108,8 +113,9 @@ fn try_serve(options: &Options) -> anyhow::Result<ExitCode> {
         let starting = Supervisor::start(options, origin, loaded, log, descent, &queries);
         match signals.during(starting).await {
             Ok((supervisor, waiting)) => {
-                let pidfile = options.pidfile.as_deref();
-                Ok(supervisor?.run(pidfile, signals, waiting).await)
+                let (supervisor, pidfile) = (supervisor?, options.pidfile.as_deref());
+                yielding.begin();
+                Ok(supervisor.run(pidfile, signals, waiting).await)
             }
             // Nobody is being served yet.
             Err(_stop) => Ok(ExitCode::SUCCESS),
@@ -120,21 +126,14 @@ fn try_serve(options: &Options) -> anyhow::Result<ExitCode> {
     code
 }
 
-/// A runtime with named threads, which are so much nicer to others than this
-/// one is (nice(2)).
-fn runtime(name: &str, threads: usize, niceness: i32) -> anyhow::Result<Runtime> {
-    // A thread is as nice as the one that starts it, which may be one of these.
-    let own = rustix::process::getpriority_process(None).unwrap_or(0);
-    tokio::runtime::Builder::new_multi_thread()
+/// A runtime with named threads.
+fn runtime(name: &str, threads: usize) -> Builder {
+    let mut builder = Builder::new_multi_thread();
+    builder
         .worker_threads(threads)
         .thread_name(name)
-        .on_thread_start(move || {
-            // A sandbox may forbid it, and then they share as equals.
-            let _: Result<_, _> = rustix::process::setpriority_process(None, own + niceness);
-        })
-        .enable_all()
-        .build()
-        .context("cannot start threads")
+        .enable_all();
+    builder
 }
 
 // === impl Supervisor ===
