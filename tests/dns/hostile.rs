@@ -177,7 +177,7 @@ fn timing_a_flood_of_garbage_from_one_of_two_loses_nothing() -> anyhow::Result<(
 }
 
 #[test]
-fn sixty_thousand_octets_pass_over_tcp_and_are_cut_for_udp() -> anyhow::Result<()> {
+fn sixty_thousand_octets_pass_over_tcp_and_are_cut_for_udp_timing() -> anyhow::Result<()> {
     // Each record of its own name: work for whoever compresses names.
     let upstream = Upstream::start(|query| {
         if !query.tcp {

@@ -59,6 +59,7 @@ const HOST_IP: &str = "192.0.2.10";
 #[test]
 fn a_literal_host_is_answered_with_the_corefile_of_joyride() -> anyhow::Result<()> {
     let site = Site::start(|| joyride().file("external-enabled/a.yml", &rule("nas")))?;
+    site.serves_soon("nas")?;
     for client in site.server.both() {
         let response = client.query("NAS.example.org", RecordType::A)?;
         ensure!(addresses(&response) == ips(&[HOST_IP]), "{response:?}");
@@ -104,7 +105,7 @@ tcp:
     };
     let site = Site::start(launch)?;
     for label in ["one", "two", "three", "x.y.apps", "db", "toml"] {
-        site.serves(label)?;
+        site.serves_soon(label)?;
     }
     for label in ["no", "comment", "middleware"] {
         ensure!(site.is_silent(&format!("{label}.example.org"))?, "{label}");
@@ -118,7 +119,7 @@ tcp:
 #[test]
 fn a_rewrite_is_served_within_a_second_timing() -> anyhow::Result<()> {
     let site = Site::start(|| joyride().file("external-enabled/a.yml", &rule("first")))?;
-    site.serves("first")?;
+    site.serves_soon("first")?;
     // In place, by rename, and as a file that was not there.
     fs::write(site.file("a.yml"), rule("second"))?;
     site.serves_within(SOON, "second")?;
@@ -141,6 +142,7 @@ fn a_file_that_is_broken_or_half_written_keeps_its_names() -> anyhow::Result<()>
             .file("external-enabled/b.yml", &rule("other"))
     };
     let site = Site::start(launch)?;
+    site.serves_soon("kept")?;
     let half = "http:\n  routers:\n    r:\n      rule: \"Host(`kep";
     for text in [half, "http:\n\trouters:\n", "http: {{ range .X }}\n"] {
         fs::write(site.file("a.yml"), text)?;
@@ -207,7 +209,7 @@ http:
     };
     let site = Site::start(launch)?;
     for label in ["app", "escaped", "good"] {
-        site.serves(label)?;
+        site.serves_soon(label)?;
     }
     for label in ["missing", "either", "file"] {
         ensure!(site.is_silent(&format!("{label}.example.org"))?, "{label}");
@@ -234,6 +236,7 @@ fn unknown_names_go_on_where_every_stage_lets_them() -> anyhow::Result<()> {
         let site = Site {
             server: Server::launch(launch, &corefile)?,
         };
+        site.serves_soon("nas")?;
         for (qtype, address) in [(RecordType::A, HOST_IP), (RecordType::AAAA, "2001:db8::10")] {
             let response = site.server.udp().query("nas.example.org", qtype)?;
             ensure!(addresses(&response) == ips(&[address]), "{response:?}");
@@ -281,7 +284,8 @@ impl Site {
     /// Makes sure that a name below `example.org` is served.
     fn serves(&self, label: &str) -> anyhow::Result<()> {
         let name = format!("{label}.example.org");
-        ensure!(self.has(&name)?, "{name}:\n{}", self.server.output());
+        let served = self.has(&name, LATE)?;
+        ensure!(served, "{name}:\n{}", self.server.output());
         Ok(())
     }
 
@@ -294,17 +298,17 @@ impl Site {
     fn serves_within(&self, time: Duration, label: &str) -> anyhow::Result<()> {
         let name = format!("{label}.example.org");
         let start = clock();
-        while !self.has(&name)? {
+        while !self.has(&name, Duration::from_millis(50))? {
             let output = self.server.output();
             ensure!(start.elapsed() < time, "{name} comes late:\n{output}");
         }
         Ok(())
     }
 
-    /// Whether a name points to the host.
-    fn has(&self, name: &str) -> anyhow::Result<bool> {
+    /// Whether a name points to the host, if there is an answer in time.
+    fn has(&self, name: &str, time: Duration) -> anyhow::Result<bool> {
         let query = Query::new(name, RecordType::A).encode()?;
-        let client = self.server.udp().timeout(Duration::from_millis(50));
+        let client = self.server.udp().timeout(time);
         if client.exchange(&query)?.is_none() {
             return Ok(false);
         }
