@@ -9,8 +9,13 @@
 //! [`Unfinished`], with the socket, as if it had begun there.
 //!
 //! Its sockets are its own and used again as [`crate::idle`] tells. One that
-//! something reaches while it is idle is closed with the next look at what has
-//! arrived, which is before the questions of the next batch are asked.
+//! something has reached while it was idle is closed when its turn comes.
+//!
+//! Whether an answer is there an epoll tells, where there is nothing else to do
+//! than to wait for it. That has its price: the epoll is woken by all that leaves
+//! a socket that it holds, too. A thread that always has something to do sees it
+//! by reading, for upstreams answer in order, or nearly. What is not there after
+//! [`PROMPT`] is watched all the same.
 
 mod road;
 
@@ -32,9 +37,11 @@ use nix::sys::epoll::EpollEvent;
 use nix::sys::epoll::EpollFlags;
 use nix::sys::epoll::EpollTimeout;
 use portolan_proto::Message;
+use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::net::SendFlags;
 use slab::Slab;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::Answer;
@@ -57,8 +64,8 @@ use road::Ticket;
 /// Asks upstreams over UDP for one thread. `T` is what belongs to a question.
 #[derive(Debug)]
 pub struct Lane<T> {
-    /// What its sockets have to say; `None` where the system has no more of
-    /// these, and everything goes the long way.
+    /// What those of its sockets have to say that are watched; `None` where the
+    /// system has no more of these, and everything goes the long way.
     epoll: Option<Epoll>,
     /// Its sockets, by the number that the system tells them by.
     sockets: Slab<Socket>,
@@ -68,8 +75,8 @@ pub struct Lane<T> {
     roads: Vec<Road>,
     /// Tells a socket from another one that had its place.
     number: u64,
-    /// Whether anything may have reached an idle socket that is not known.
-    is_blind: bool,
+    /// Looks since it was last waited for something.
+    busy: u32,
     /// Room for a query.
     query: Vec<u8>,
     /// Room for a datagram.
@@ -117,6 +124,8 @@ struct Socket {
     number: u64,
     /// The place of the question that it waits for the answer to.
     flight: Option<usize>,
+    /// Whether the epoll holds it.
+    is_watched: bool,
 }
 
 /// A question that was sent.
@@ -152,7 +161,7 @@ impl<T: Asks> Lane<T> {
             flights: Slab::new(),
             roads: Vec::new(),
             number: 0,
-            is_blind: false,
+            busy: 0,
             query: Vec::with_capacity(QUERY),
             datagram: Box::new([0; RECEIVE]),
             events: Box::new([EpollEvent::empty(); EVENTS]),
@@ -198,12 +207,17 @@ impl<T: Asks> Lane<T> {
         };
         departure.begin(question);
         road.tally.sent();
-        road.sent.push_back(Ticket {
+        let ticket = Ticket {
             key,
             number: socket.number,
             uses: socket.connected.uses,
+            sent: now,
             due: departure.first.due(now),
-        });
+        };
+        road.sent.push_back(ticket);
+        if !socket.is_watched {
+            road.near.push_back(ticket);
+        }
         socket.flight = Some(self.flights.insert(Flight {
             item,
             departure,
@@ -222,22 +236,22 @@ impl<T: Asks> Lane<T> {
     /// of that before, if it is to wait for something to read at a socket of the
     /// thread's own as well, or for a tenth of a second.
     ///
-    /// An epoll that holds a socket is woken whenever something that the socket
-    /// sent has left. That socket sends all responses, so it is in none: poll(2)
-    /// holds it while it waits, and no longer.
+    /// That socket sends all responses. It is in no epoll: poll(2) holds it while
+    /// it waits, and no longer.
     pub fn poll(&mut self, wait_for: Option<BorrowedFd<'_>>, mut each: impl FnMut(T, Arrival)) {
         if let Some(socket) = wait_for {
             self.count();
+            self.watch_near(&mut each);
             self.wait_too(socket);
+            self.busy = 0;
         }
-        let count = self.look_up();
-        self.is_blind = count == EVENTS;
+        self.busy = self.busy.saturating_add(1);
         let now = Instant::now();
-        self.touch(count);
-        for index in 0..count {
-            if let Some(event) = self.events.get(index) {
-                self.read(key(event), now, &mut each);
-            }
+        for index in 0..self.roads.len() {
+            self.read_near(index, now, &mut each);
+        }
+        if self.has_watched() {
+            self.read_watched(now, &mut each);
         }
         self.leave_late(now, &mut each);
         self.count();
@@ -287,11 +301,10 @@ impl<T: Asks> Lane<T> {
         let _: Result<_, _> = poll(&mut fds, self.timeout());
     }
 
-    /// Asks which sockets have something to say. Gives how many there are.
-    fn look_up(&mut self) -> usize {
-        let epoll = self.epoll.as_ref();
-        let none = EpollTimeout::ZERO;
-        epoll.map_or(0, |it| it.wait(&mut *self.events, none).unwrap_or(0))
+    /// Whether a socket that is watched waits for an answer.
+    fn has_watched(&self) -> bool {
+        let near: usize = self.roads.iter().map(|road| road.near.len()).sum();
+        self.flights.len() > near
     }
 
     /// How long there is nothing to do if nothing arrives.
@@ -313,6 +326,7 @@ impl<T: Asks> Lane<T> {
                 idle: Idle::default(),
                 voids: upstream.voids(),
                 sent: VecDeque::new(),
+                near: VecDeque::new(),
                 tally: UpstreamTally::new(upstream.metrics()),
             });
             self.roads.len() - 1
@@ -322,10 +336,6 @@ impl<T: Asks> Lane<T> {
     /// Sends the query in hand, from an idle socket or a new one. Gives the
     /// place of the socket.
     fn send(&mut self, road: usize, upstream: &Arc<Upstream>, now: Instant) -> Option<usize> {
-        // Without a question under way, nobody has looked.
-        if self.is_blind || self.is_idle() {
-            self.look();
-        }
         let road = self.roads.get_mut(road)?;
         if road.voids != upstream.voids() {
             road.voids = upstream.voids();
@@ -333,7 +343,7 @@ impl<T: Asks> Lane<T> {
         }
         let chosen = road.idle.choose(now);
         let reused = match chosen {
-            Some(Ok(rest)) => Some(rest.key).filter(|_| rest.is_of(&self.sockets)),
+            Some(Ok(rest)) => self.checked(rest, upstream),
             Some(Err(rest)) => {
                 close(&mut self.sockets, rest);
                 None
@@ -358,39 +368,94 @@ impl<T: Asks> Lane<T> {
         Some(key)
     }
 
+    /// The place of an idle socket, unless something has reached it: whoever sent
+    /// that may have laid in a guess. Then it is closed.
+    fn checked(&mut self, rest: Rest, upstream: &Upstream) -> Option<usize> {
+        let socket = self.sockets.get(rest.key);
+        let socket = socket.filter(|_| rest.is_of(&self.sockets))?;
+        let (io, room) = (&socket.connected.io, &mut self.datagram[..]);
+        match rustix::net::recv(io, room, RecvFlags::empty()) {
+            Err(Errno::AGAIN) => return Some(rest.key),
+            Err(_) => upstream.void(),
+            Ok(_) => {}
+        }
+        self.sockets.remove(rest.key);
+        None
+    }
+
     /// Opens a socket. Gives its place.
     fn open(&mut self, upstream: &Upstream) -> Option<usize> {
+        // There would be no watching it.
+        self.epoll.as_ref()?;
         let connected = upstream.connect().ok()?;
         self.number += 1;
-        let place = self.sockets.vacant_entry();
-        let key = place.key();
-        let data = u64::try_from(key).ok()?;
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, data);
-        self.epoll.as_ref()?.add(&connected.io, event).ok()?;
-        place.insert(Socket {
+        Some(self.sockets.insert(Socket {
             connected,
             number: self.number,
             flight: None,
-        });
-        Some(key)
+            is_watched: false,
+        }))
     }
 
-    /// Closes idle sockets that something has reached.
-    fn look(&mut self) {
-        // Each call tells of others.
-        for _ in 0..=self.sockets.len() / EVENTS {
-            let count = self.look_up();
-            for event in self.events.iter().take(count) {
-                let is_idle = |socket: &Socket| socket.flight.is_none();
-                if self.sockets.get(key(event)).is_some_and(is_idle) {
-                    self.sockets.remove(key(event));
-                }
-            }
-            if count < EVENTS {
-                break;
+    /// Has a socket that waits for an answer watched.
+    fn watch(&mut self, key: usize, each: &mut impl FnMut(T, Arrival)) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let data = u64::try_from(key).unwrap_or(u64::MAX);
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, data);
+        let epoll = self.epoll.as_ref();
+        socket.is_watched = epoll.is_some_and(|it| it.add(&socket.connected.io, event).is_ok());
+        if !socket.is_watched {
+            self.leave(key, None, each);
+        }
+    }
+
+    /// Has all sockets watched that wait for an answer.
+    fn watch_near(&mut self, each: &mut impl FnMut(T, Arrival)) {
+        for index in 0..self.roads.len() {
+            while let Some(ticket) = self.roads.get_mut(index).and_then(|it| it.near.pop_front()) {
+                self.watch(ticket.key, each);
             }
         }
-        self.is_blind = false;
+    }
+
+    /// Reads the sockets of a road that wait for an answer and are not watched, as
+    /// far as answers are there: they come in order, or nearly.
+    fn read_near(&mut self, index: usize, now: Instant, each: &mut impl FnMut(T, Arrival)) {
+        let mut silent = SmallVec::<[Ticket; SILENT]>::new();
+        while silent.len() < SILENT
+            && let Some(ticket) = self.roads.get_mut(index).and_then(|it| it.near.pop_front())
+        {
+            if !ticket.waits(&self.sockets) || self.read(ticket.key, now, each) {
+                continue;
+            }
+            if now.saturating_duration_since(ticket.sent) < PROMPT {
+                silent.push(ticket);
+            } else {
+                self.watch(ticket.key, each);
+            }
+        }
+        if let Some(road) = self.roads.get_mut(index) {
+            // A refusal may have ended them meanwhile.
+            silent.retain(|ticket| ticket.waits(&self.sockets));
+            while let Some(ticket) = silent.pop() {
+                road.near.push_front(ticket);
+            }
+        }
+    }
+
+    /// Reads the sockets that are watched and have something to say.
+    fn read_watched(&mut self, now: Instant, each: &mut impl FnMut(T, Arrival)) {
+        let epoll = self.epoll.as_ref();
+        let none = EpollTimeout::ZERO;
+        let count = epoll.map_or(0, |it| it.wait(&mut *self.events, none).unwrap_or(0));
+        self.touch(count);
+        for index in 0..count {
+            if let Some(event) = self.events.get(index) {
+                self.read(key(event), now, each);
+            }
+        }
     }
 
     /// Reads of the sockets that have something to say, and of their questions, to
@@ -402,16 +467,16 @@ impl<T: Asks> Lane<T> {
         black_box(flights.fold(0, |touched, it| touched ^ it.item.octets().len()));
     }
 
-    /// Reads a socket that has something to say.
-    fn read(&mut self, key: usize, now: Instant, each: &mut impl FnMut(T, Arrival)) {
+    /// Reads a socket. Says whether it had something to say, or is closed.
+    fn read(&mut self, key: usize, now: Instant, each: &mut impl FnMut(T, Arrival)) -> bool {
         let Some(socket) = self.sockets.get_mut(key) else {
-            return;
+            return true;
         };
         let flight = socket.flight.and_then(|place| self.flights.get(place));
         let Some(flight) = flight else {
             // Whoever sent this may have laid in more.
             self.sockets.remove(key);
-            return;
+            return true;
         };
         let (io, room) = (&socket.connected.io, &mut self.datagram[..]);
         let received = rustix::net::recv(io, room, RecvFlags::empty());
@@ -424,13 +489,13 @@ impl<T: Asks> Lane<T> {
                 {
                     Read::Answer(message) => {
                         self.arrive(key, message, now, each);
-                        return;
+                        return true;
                     }
-                    Read::Stray => return,
+                    Read::Stray => return false,
                     Read::Other => Ok(datagram.to_vec()),
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             Err(error) => Err(error),
         };
         let is_refusal = arrived.is_err();
@@ -441,6 +506,7 @@ impl<T: Asks> Lane<T> {
             let road = self.road(&upstream);
             self.leave_sent(road, each);
         }
+        true
     }
 
     /// Ends a question with its answer.
@@ -465,6 +531,13 @@ impl<T: Asks> Lane<T> {
             uses: socket.connected.uses,
         };
         let taken = now.saturating_duration_since(flight.started);
+        if socket.is_watched
+            && self.busy > BUSY
+            && taken < PROMPT
+            && let Some(epoll) = &self.epoll
+        {
+            socket.is_watched = epoll.delete(&socket.connected.io).is_err();
+        }
         let upstream = flight.departure.first.upstream();
         let road = self.road(upstream);
         if let Some(road) = self.roads.get_mut(road) {
@@ -511,8 +584,13 @@ impl<T: Asks> Lane<T> {
             return;
         };
         // It is not closed, only listened to by somebody else.
-        if let Some(epoll) = &self.epoll {
+        if socket.is_watched
+            && let Some(epoll) = &self.epoll
+        {
             let _: Result<(), _> = epoll.delete(&socket.connected.io);
+        }
+        for road in &mut self.roads {
+            road.near.retain(|ticket| ticket.number != socket.number);
         }
         let flight = socket.flight;
         let flight = flight.and_then(|place| self.flights.try_remove(place));
@@ -564,6 +642,16 @@ const SWEEP: usize = 32;
 
 /// Octets that most queries fit.
 const QUERY: usize = 512;
+
+/// How long an answer may take before its socket is watched.
+const PROMPT: Duration = Duration::from_millis(2);
+
+/// Sockets to one upstream that are read in vain before the rest are left for the
+/// next time.
+const SILENT: usize = 2;
+
+/// Looks without waiting for anything after which sockets are no longer watched.
+const BUSY: u32 = 16;
 
 /// What the system tells of at a time.
 const EVENTS: usize = 128;

@@ -25,6 +25,8 @@ pub(super) struct Road {
     /// answered. One that is late before those that were sent before it waits
     /// for these: times to one upstream differ little.
     pub(super) sent: VecDeque<Ticket>,
+    /// Those of them, in this order, that wait on sockets that are not watched.
+    pub(super) near: VecDeque<Ticket>,
     /// What is counted of it.
     pub(super) tally: UpstreamTally,
 }
@@ -38,6 +40,8 @@ pub(super) struct Ticket {
     pub(super) number: u64,
     /// Which of its queries.
     pub(super) uses: u32,
+    /// When it was sent.
+    pub(super) sent: Instant,
     /// When it is late.
     pub(super) due: Instant,
 }

@@ -182,6 +182,38 @@ async fn a_late_answer_is_read_from_the_socket_that_asked() {
 }
 
 #[tokio::test]
+async fn those_behind_slow_ones_are_not_held_up() {
+    // A lane waits for 250 ms at most.
+    const SLOW: u64 = 200;
+    for is_busy in [false, true] {
+        let upstream = FakeUpstream::start(|query| {
+            let is_slow = query.qname.to_string().starts_with("slow");
+            late(query, if is_slow { SLOW } else { 0 })
+        });
+        let upstream = upstream.await.unwrap();
+        let setup = Setup::new(&[&upstream], |_| {}).await;
+        if is_busy {
+            setup.lane.keep_busy();
+        }
+        let ask = |kind: &'static str| {
+            let setup = &setup;
+            (0..40).map(move |number| async move {
+                let begun = Instant::now();
+                let asked = question(&format!("{kind}{number}.example"));
+                setup.ask(&asked).await.unwrap();
+                begun.elapsed()
+            })
+        };
+        let (slow, prompt) = tokio::join!(join_all(ask("slow")), join_all(ask("prompt")));
+        let least = slow.iter().min().unwrap();
+        assert!(least.as_millis() >= u128::from(SLOW), "{least:?}");
+        let most = prompt.iter().max().unwrap();
+        assert!(most.as_millis() < u128::from(SLOW / 2), "{most:?}");
+        assert_eq!(in_lane(&setup), 80);
+    }
+}
+
+#[tokio::test]
 async fn forged_answers_are_passed_over() {
     let upstream = FakeUpstream::start(|query| {
         let reply = || Reply::to(query).a([192, 0, 2, 1], 60);
@@ -196,10 +228,13 @@ async fn forged_answers_are_passed_over() {
     .await
     .unwrap();
     let setup = Setup::new(&[&upstream], |_| {}).await;
-    let answer = setup.ask(&question("a.example")).await.unwrap();
-    let record = answer.message.records().next().unwrap();
-    assert_eq!(record.rdata(), [192, 0, 2, 9]);
-    assert_eq!(in_lane(&setup), 1);
+    for (name, total) in [("a.example", 1), ("c.example", 2)] {
+        let answer = setup.ask(&question(name)).await.unwrap();
+        let record = answer.message.records().next().unwrap();
+        assert_eq!(record.rdata(), [192, 0, 2, 9]);
+        assert_eq!(in_lane(&setup), total);
+        setup.lane.keep_busy();
+    }
 }
 
 #[tokio::test]
@@ -207,7 +242,10 @@ async fn a_port_comes_back_after_many_others_and_so_often() {
     let upstream = FakeUpstream::answering().await.unwrap();
     let setup = Setup::new(&[&upstream], |_| {}).await;
     let total = 6_000;
-    ports(&setup, &upstream, "n", total).await;
+    // Half of them where nothing is waited for.
+    ports(&setup, &upstream, "w", total / 2).await;
+    setup.lane.keep_busy();
+    ports(&setup, &upstream, "n", total / 2).await;
     let queries = upstream.queries();
     let ports: Vec<u16> = queries.iter().map(|it| it.source.port()).collect();
     let mut last = HashMap::new();
@@ -226,6 +264,13 @@ async fn a_port_comes_back_after_many_others_and_so_often() {
 
 #[tokio::test]
 async fn a_socket_that_was_reached_while_idle_is_not_used() {
+    for is_busy in [false, true] {
+        reach_while_idle(is_busy).await;
+    }
+}
+
+/// Lays in guesses.
+async fn reach_while_idle(is_busy: bool) {
     let upstream = FakeUpstream::start(|query| {
         let reply = Reply::to(query).a([192, 0, 2, 1], 60).send();
         if !query.qname.to_string().starts_with("guess") {
@@ -236,8 +281,11 @@ async fn a_socket_that_was_reached_while_idle_is_not_used() {
     });
     let upstream = upstream.await.unwrap();
     let setup = Setup::new(&[&upstream], |_| {}).await;
+    if is_busy {
+        setup.lane.keep_busy();
+    }
     let first = ports(&setup, &upstream, "first", 1_100).await;
-    let second = ports(&setup, &upstream, "guess", 40).await;
+    let second = ports(&setup, &upstream, "guess", 5).await;
     assert!(second.is_subset(&first), "they are used again");
     tokio::time::sleep(PAUSE).await;
     let third = ports(&setup, &upstream, "third", 1_100).await;

@@ -57,6 +57,8 @@ pub(crate) struct LaneThread {
     pub(crate) answered: Arc<AtomicUsize>,
     /// Whether it is to leave all questions to others.
     is_ending: Arc<AtomicBool>,
+    /// Whether it waits for nothing, as if there was always something to do.
+    is_busy: Arc<AtomicBool>,
 }
 
 /// A question for a lane, and where what comes of it goes; `None` if the lane
@@ -95,7 +97,8 @@ impl LaneThread {
         let answered = Arc::<AtomicUsize>::default();
         let is_ending = Arc::<AtomicBool>::default();
         let (runtime, count) = (Handle::current(), Arc::clone(&answered));
-        let end = Arc::clone(&is_ending);
+        let is_busy = Arc::<AtomicBool>::default();
+        let (end, busy) = (Arc::clone(&is_ending), Arc::clone(&is_busy));
         std::thread::spawn(move || {
             let _runtime = runtime.enter();
             let mut lane = Lane::new();
@@ -120,7 +123,8 @@ impl LaneThread {
                 if end.load(Ordering::Relaxed) {
                     lane.leave_all(each);
                 } else {
-                    lane.poll(Some(rung.as_fd()), each);
+                    let waits = !busy.load(Ordering::Relaxed);
+                    lane.poll(waits.then(|| rung.as_fd()), each);
                 }
                 for (end, arrival) in arrivals {
                     let is_answer = matches!(arrival, Arrival::Answer { .. });
@@ -135,12 +139,19 @@ impl LaneThread {
             bell,
             answered,
             is_ending,
+            is_busy,
         }
     }
 
     /// Has it leave all questions to others from now on.
     pub(crate) fn leave_all(&self) {
         self.is_ending.store(true, Ordering::Relaxed);
+        self.bell.send(&[0]).unwrap();
+    }
+
+    /// Has it wait for nothing from now on.
+    pub(crate) fn keep_busy(&self) {
+        self.is_busy.store(true, Ordering::Relaxed);
         self.bell.send(&[0]).unwrap();
     }
 
