@@ -85,20 +85,22 @@ pub(crate) enum Reading {
 impl Question {
     /// Takes the question of a client.
     pub fn from_query(query: &Query<'_>, transport: Transport) -> Self {
-        let mut question = Self {
-            qname: query.qname,
-            qtype: query.qtype,
-            qclass: query.qclass,
-            recursion_desired: query.flags.has(Flags::RECURSION_DESIRED),
-            dnssec_ok: query.dnssec_ok(),
-            checking_disabled: query.flags.has(Flags::CHECKING_DISABLED),
-            authentic_data: query.flags.has(Flags::AUTHENTIC_DATA),
-            transport,
-            octets: [0; MAX_NAME + 4],
-            length: 0,
-        };
-        question.spell(query.question);
+        let mut question = Self::default();
+        question.refill(query, transport);
         question
+    }
+
+    /// Takes the question of a client, in place of this one.
+    pub fn refill(&mut self, query: &Query<'_>, transport: Transport) {
+        self.qname.copy_from(&query.qname);
+        self.qtype = query.qtype;
+        self.qclass = query.qclass;
+        self.recursion_desired = query.flags.has(Flags::RECURSION_DESIRED);
+        self.dnssec_ok = query.dnssec_ok();
+        self.checking_disabled = query.flags.has(Flags::CHECKING_DISABLED);
+        self.authentic_data = query.flags.has(Flags::AUTHENTIC_DATA);
+        self.transport = transport;
+        self.spell(query.question);
     }
 
     /// A question of our own: recursion desired, over UDP, no other flag.
@@ -108,12 +110,7 @@ impl Question {
             qtype,
             qclass,
             recursion_desired: true,
-            dnssec_ok: false,
-            checking_disabled: false,
-            authentic_data: false,
-            transport: Transport::Udp,
-            octets: [0; MAX_NAME + 4],
-            length: 0,
+            ..Self::default()
         };
         question.spell_name(name);
         question
@@ -215,6 +212,24 @@ impl Question {
         octets.extend_from_slice(&self.qtype.0.to_be_bytes());
         octets.extend_from_slice(&self.qclass.0.to_be_bytes());
         self.spell(&octets);
+    }
+}
+
+/// About the root, of no type, in room for any question.
+impl Default for Question {
+    fn default() -> Self {
+        Self {
+            qname: Qname::default(),
+            qtype: Rtype(0),
+            qclass: Class::IN,
+            recursion_desired: false,
+            dnssec_ok: false,
+            checking_disabled: false,
+            authentic_data: false,
+            transport: Transport::Udp,
+            octets: [0; MAX_NAME + 4],
+            length: 0,
+        }
     }
 }
 

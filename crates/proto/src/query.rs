@@ -125,6 +125,15 @@ impl Qname {
             .unwrap_or_default()
     }
 
+    /// Takes over another name, in place of this one.
+    pub fn copy_from(&mut self, other: &Self) {
+        let octets = usize::from(other.length);
+        if let Some((own, others)) = self.wire.get_mut(..octets).zip(other.wire.get(..octets)) {
+            own.copy_from_slice(others);
+            self.length = other.length;
+        }
+    }
+
     /// The name, on the heap.
     pub fn to_name(self) -> Name {
         Name::from_wire(self.as_wire()).expect("a query name is a name")
@@ -225,18 +234,26 @@ impl<'a> Query<'a> {
         if flags.opcode() != Opcode::QUERY {
             return Err(answer(Rcode::NOTIMP));
         }
-        Self::read_body(message, body, id, flags, counts).ok_or_else(|| answer(Rcode::FORMERR))
+        // It is large: it is filled where it stands.
+        let mut query = Self {
+            id,
+            flags,
+            qname: Qname::default(),
+            qtype: Rtype(0),
+            qclass: Class(0),
+            question: &[],
+            edns: None,
+            size: message.len(),
+        };
+        match query.read_body(message, body, counts) {
+            Some(()) => Ok(query),
+            None => Err(answer(Rcode::FORMERR)),
+        }
     }
 
     /// Reads what follows the header; `None` is a format error.
     #[inline]
-    fn read_body(
-        message: &'a [u8],
-        body: &'a [u8],
-        id: u16,
-        flags: Flags,
-        counts: [u8; 8],
-    ) -> Option<Self> {
+    fn read_body(&mut self, message: &'a [u8], body: &'a [u8], counts: [u8; 8]) -> Option<()> {
         let [
             0,
             1,
@@ -250,35 +267,26 @@ impl<'a> Query<'a> {
         else {
             return None;
         };
-        let qname = Qname::read(body)?;
-        let name_length = qname.as_wire().len();
-        let question = body.get(..name_length + 4)?;
-        let (_, fixed) = question.split_last_chunk::<4>()?;
+        let name_length = self.qname.refill(body)?;
+        self.question = body.get(..name_length + 4)?;
+        let (_, fixed) = self.question.split_last_chunk::<4>()?;
         let [t0, t1, c0, c1] = *fixed;
-        let mut at = HEADER_LEN + question.len();
-        let mut edns = None;
+        self.qtype = Rtype(u16::from_be_bytes([t0, t1]));
+        self.qclass = Class(u16::from_be_bytes([c0, c1]));
+        let mut at = HEADER_LEN + self.question.len();
         for index in 0..answers + authorities + additionals {
             let record = RawRecord::read(message, at)?;
             at = record.end;
             if record.rtype == Rtype::OPT {
                 // RFC 6891 §6.1.1: one OPT, in the additional section, owned
                 // by the root.
-                if edns.is_some() || !record.root_owner || index < answers + authorities {
+                if self.edns.is_some() || !record.root_owner || index < answers + authorities {
                     return None;
                 }
-                edns = Some(Edns::read(record.class.0, record.ttl, record.rdata)?);
+                self.edns = Some(Edns::read(record.class.0, record.ttl, record.rdata)?);
             }
         }
-        Some(Self {
-            id,
-            flags,
-            qname,
-            qtype: Rtype(u16::from_be_bytes([t0, t1])),
-            qclass: Class(u16::from_be_bytes([c0, c1])),
-            question,
-            edns,
-            size: message.len(),
-        })
+        Some(())
     }
 
     /// Largest response the client takes over UDP, in octets: what it

@@ -176,15 +176,17 @@ pub(crate) fn forward(
     missed: &mut Option<Question>,
     tallies: &mut Tallies,
 ) -> Step {
-    let (Ok(query), Some(resolver)) = (Query::read(received.message), &block.resolver) else {
+    // It is large, and stays where it is read.
+    let query = Query::read(received.message);
+    let (Ok(query), Some(resolver)) = (&query, &block.resolver) else {
         // An ordinary query is a query: neither is so.
         shared.families.malformed.inc();
         return Step::Silent;
     };
-    let stages = Stages::new(shared, snapshot, block, &query, received);
+    let stages = Stages::new(shared, snapshot, block, query, received);
     match stages.forward(resolver, out, missed) {
         Ok(outcome) => {
-            outcome.report(&block.hooks, Some(tallies), &query, received, out);
+            outcome.report(&block.hooks, Some(tallies), query, received, out);
             Step::Respond
         }
         Err(pending) => Step::Resolve(pending),
@@ -391,7 +393,8 @@ impl<'a> Stages<'a> {
             writer::empty(out, query, &frame, Rcode::REFUSED, false);
             return Ok(Outcome::answered("forward", Rcode::REFUSED));
         }
-        let question = missed.insert(question(query, self.received.transport));
+        let question = missed.get_or_insert_default();
+        question.refill(query, upstream_transport(self.received.transport));
         let Some(known) = resolver.known(question, self.received.now) else {
             return Err(self.pending("forward", Vec::new(), None));
         };
@@ -428,11 +431,15 @@ impl<'a> Stages<'a> {
 
 /// The question to ask upstreams.
 pub(crate) fn question(query: &Query<'_>, transport: Transport) -> Question {
-    let transport = match transport {
+    Question::from_query(query, upstream_transport(transport))
+}
+
+/// How a question travels that came in this way.
+fn upstream_transport(transport: Transport) -> UpstreamTransport {
+    match transport {
         Transport::Udp => UpstreamTransport::Udp,
         Transport::Tcp => UpstreamTransport::Tcp,
-    };
-    Question::from_query(query, transport)
+    }
 }
 
 // === impl Outcome ===

@@ -123,21 +123,21 @@ impl Pending {
         tallies: Option<&mut Tallies>,
         out: &mut Vec<u8>,
     ) {
-        let Ok(query) = Query::read(&self.message) else {
+        let Ok(query) = &Query::read(&self.message) else {
             return;
         };
         let frame = Frame {
             recursion_available: true,
-            ..handle::frame(&query, &self.received())
+            ..handle::frame(query, &self.received())
         };
         match result {
             Ok(answer) => {
-                let answered = self.answered(shared, &query, &frame, answer, out);
+                let answered = self.answered(shared, query, &frame, answer, out);
                 let (rcode, upstream) = answered;
-                let event = self.event(&query, rcode, out, upstream.as_deref(), at);
+                let event = self.event(query, rcode, out, upstream.as_deref(), at);
                 handle::observe(&self.block.hooks, &event, None, tallies);
             }
-            Err(failure) => self.failed(&query, &frame, &failure, at, out),
+            Err(failure) => self.failed(query, &frame, &failure, at, out),
         }
     }
 
