@@ -61,8 +61,8 @@ impl Yielding {
     }
 
     /// Looks at the threads, alone.
-    fn with<R>(&self, look: impl FnOnce(&mut Threads) -> R) -> R {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with(&self, look: impl FnOnce(&mut Threads)) {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -10,38 +10,24 @@
 //!
 //! Its sockets are its own and used again as [`crate::idle`] tells. One that
 //! something has reached while it was idle is closed when its turn comes.
-//!
-//! Whether an answer is there an epoll tells, where there is nothing else to do
-//! than to wait for it. That has its price: the epoll is woken by all that leaves
-//! a socket that it holds, too. A thread that always has something to do sees it
-//! by reading, for upstreams answer in order, or nearly. What is not there after
-//! [`PROMPT`] is watched all the same.
 
 mod road;
+mod sight;
 
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::io;
-use std::os::fd::AsFd as _;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
-use nix::poll::PollFd;
-use nix::poll::PollFlags;
-use nix::poll::PollTimeout;
-use nix::poll::poll;
 use nix::sys::epoll::Epoll;
 use nix::sys::epoll::EpollCreateFlags;
 use nix::sys::epoll::EpollEvent;
-use nix::sys::epoll::EpollFlags;
-use nix::sys::epoll::EpollTimeout;
 use portolan_proto::Message;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::net::SendFlags;
 use slab::Slab;
-use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::Answer;
@@ -75,7 +61,7 @@ pub struct Lane<T> {
     roads: Vec<Road>,
     /// Tells a socket from another one that had its place.
     number: u64,
-    /// Looks since it was last waited for something.
+    /// Looks since the last one that waited.
     busy: u32,
     /// Room for a query.
     query: Vec<u8>,
@@ -232,7 +218,7 @@ impl<T: Asks> Lane<T> {
         Ok(())
     }
 
-    /// Hands what has arrived, and what is late, to `each`. Waits for the first
+    /// Hands what it sees to have arrived, and what is late, to `each`. Waits for the first
     /// of that before, if it is to wait for something to read at a socket of the
     /// thread's own as well, or for a tenth of a second.
     ///
@@ -241,18 +227,10 @@ impl<T: Asks> Lane<T> {
     pub fn poll(&mut self, wait_for: Option<BorrowedFd<'_>>, mut each: impl FnMut(T, Arrival)) {
         if let Some(socket) = wait_for {
             self.count();
-            self.watch_near(&mut each);
-            self.wait_too(socket);
-            self.busy = 0;
+            self.wait(socket, &mut each);
         }
-        self.busy = self.busy.saturating_add(1);
         let now = Instant::now();
-        for index in 0..self.roads.len() {
-            self.read_near(index, now, &mut each);
-        }
-        if self.has_watched() {
-            self.read_watched(now, &mut each);
-        }
+        self.read_all(now, &mut each);
         self.leave_late(now, &mut each);
         self.count();
     }
@@ -289,34 +267,6 @@ impl<T: Asks> Lane<T> {
         }
     }
 
-    /// Waits until one of its sockets or that one has something to say, or
-    /// something is late.
-    fn wait_too(&self, socket: BorrowedFd<'_>) {
-        let Some(epoll) = &self.epoll else {
-            return;
-        };
-        let wanted = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut fds = [socket, epoll.0.as_fd()].map(wanted);
-        // A signal is as good as nothing.
-        let _: Result<_, _> = poll(&mut fds, self.timeout());
-    }
-
-    /// Whether a socket that is watched waits for an answer.
-    fn has_watched(&self) -> bool {
-        let near: usize = self.roads.iter().map(|road| road.near.len()).sum();
-        self.flights.len() > near
-    }
-
-    /// How long there is nothing to do if nothing arrives.
-    fn timeout(&self) -> PollTimeout {
-        let now = Instant::now();
-        let due = self.roads.iter().filter_map(|road| road.sent.front());
-        let least = due.map(|ticket| ticket.due.saturating_duration_since(now));
-        let least = least.min().map_or(PAUSE, |least| least.min(PAUSE));
-        // Not before it is due.
-        u16::try_from(least.as_millis() + 1).map_or(PollTimeout::ZERO, PollTimeout::from)
-    }
-
     /// The way to an upstream.
     fn road(&mut self, upstream: &Arc<Upstream>) -> usize {
         let is_it = |road: &Road| Arc::ptr_eq(&road.upstream, upstream);
@@ -343,7 +293,7 @@ impl<T: Asks> Lane<T> {
         }
         let chosen = road.idle.choose(now);
         let reused = match chosen {
-            Some(Ok(rest)) => self.checked(rest, upstream),
+            Some(Ok(rest)) => self.checked(rest),
             Some(Err(rest)) => {
                 close(&mut self.sockets, rest);
                 None
@@ -370,14 +320,13 @@ impl<T: Asks> Lane<T> {
 
     /// The place of an idle socket, unless something has reached it: whoever sent
     /// that may have laid in a guess. Then it is closed.
-    fn checked(&mut self, rest: Rest, upstream: &Upstream) -> Option<usize> {
+    fn checked(&mut self, rest: Rest) -> Option<usize> {
         let socket = self.sockets.get(rest.key);
         let socket = socket.filter(|_| rest.is_of(&self.sockets))?;
         let (io, room) = (&socket.connected.io, &mut self.datagram[..]);
-        match rustix::net::recv(io, room, RecvFlags::empty()) {
-            Err(Errno::AGAIN) => return Some(rest.key),
-            Err(_) => upstream.void(),
-            Ok(_) => {}
+        let received = rustix::net::recv(io, room, RecvFlags::empty());
+        if matches!(received, Err(Errno::AGAIN)) {
+            return Some(rest.key);
         }
         self.sockets.remove(rest.key);
         None
@@ -397,77 +346,7 @@ impl<T: Asks> Lane<T> {
         }))
     }
 
-    /// Has a socket that waits for an answer watched.
-    fn watch(&mut self, key: usize, each: &mut impl FnMut(T, Arrival)) {
-        let Some(socket) = self.sockets.get_mut(key) else {
-            return;
-        };
-        let data = u64::try_from(key).unwrap_or(u64::MAX);
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, data);
-        let epoll = self.epoll.as_ref();
-        socket.is_watched = epoll.is_some_and(|it| it.add(&socket.connected.io, event).is_ok());
-        if !socket.is_watched {
-            self.leave(key, None, each);
-        }
-    }
-
-    /// Has all sockets watched that wait for an answer.
-    fn watch_near(&mut self, each: &mut impl FnMut(T, Arrival)) {
-        for index in 0..self.roads.len() {
-            while let Some(ticket) = self.roads.get_mut(index).and_then(|it| it.near.pop_front()) {
-                self.watch(ticket.key, each);
-            }
-        }
-    }
-
-    /// Reads the sockets of a road that wait for an answer and are not watched, as
-    /// far as answers are there: they come in order, or nearly.
-    fn read_near(&mut self, index: usize, now: Instant, each: &mut impl FnMut(T, Arrival)) {
-        let mut silent = SmallVec::<[Ticket; SILENT]>::new();
-        while silent.len() < SILENT
-            && let Some(ticket) = self.roads.get_mut(index).and_then(|it| it.near.pop_front())
-        {
-            if !ticket.waits(&self.sockets) || self.read(ticket.key, now, each) {
-                continue;
-            }
-            if now.saturating_duration_since(ticket.sent) < PROMPT {
-                silent.push(ticket);
-            } else {
-                self.watch(ticket.key, each);
-            }
-        }
-        if let Some(road) = self.roads.get_mut(index) {
-            // A refusal may have ended them meanwhile.
-            silent.retain(|ticket| ticket.waits(&self.sockets));
-            while let Some(ticket) = silent.pop() {
-                road.near.push_front(ticket);
-            }
-        }
-    }
-
-    /// Reads the sockets that are watched and have something to say.
-    fn read_watched(&mut self, now: Instant, each: &mut impl FnMut(T, Arrival)) {
-        let epoll = self.epoll.as_ref();
-        let none = EpollTimeout::ZERO;
-        let count = epoll.map_or(0, |it| it.wait(&mut *self.events, none).unwrap_or(0));
-        self.touch(count);
-        for index in 0..count {
-            if let Some(event) = self.events.get(index) {
-                self.read(key(event), now, each);
-            }
-        }
-    }
-
-    /// Reads of the sockets that have something to say, and of their questions, to
-    /// have them in the caches of the processor: each is waited for otherwise.
-    fn touch(&self, count: usize) {
-        let events = self.events.iter().take(count);
-        let sockets = events.filter_map(|event| self.sockets.get(key(event)));
-        let flights = sockets.filter_map(|socket| self.flights.get(socket.flight?));
-        black_box(flights.fold(0, |touched, it| touched ^ it.item.octets().len()));
-    }
-
-    /// Reads a socket. Says whether it had something to say, or is closed.
+    /// Reads a socket. Says whether its question no longer waits on it.
     fn read(&mut self, key: usize, now: Instant, each: &mut impl FnMut(T, Arrival)) -> bool {
         let Some(socket) = self.sockets.get_mut(key) else {
             return true;
@@ -531,13 +410,7 @@ impl<T: Asks> Lane<T> {
             uses: socket.connected.uses,
         };
         let taken = now.saturating_duration_since(flight.started);
-        if socket.is_watched
-            && self.busy > BUSY
-            && taken < PROMPT
-            && let Some(epoll) = &self.epoll
-        {
-            socket.is_watched = epoll.delete(&socket.connected.io).is_err();
-        }
+        self.let_go(key, taken);
         let upstream = flight.departure.first.upstream();
         let road = self.road(upstream);
         if let Some(road) = self.roads.get_mut(road) {
@@ -616,11 +489,6 @@ impl<T: Asks> Default for Lane<T> {
     }
 }
 
-/// The place of the socket that an event is about.
-fn key(event: &EpollEvent) -> usize {
-    usize::try_from(event.data()).unwrap_or(usize::MAX)
-}
-
 /// Closes a socket, if it is there.
 fn close(sockets: &mut Slab<Socket>, rest: Rest) {
     if rest.is_of(sockets) {
@@ -643,18 +511,5 @@ const SWEEP: usize = 32;
 /// Octets that most queries fit.
 const QUERY: usize = 512;
 
-/// How long an answer may take before its socket is watched.
-const PROMPT: Duration = Duration::from_millis(2);
-
-/// Sockets to one upstream that are read in vain before the rest are left for the
-/// next time.
-const SILENT: usize = 2;
-
-/// Looks without waiting for anything after which sockets are no longer watched.
-const BUSY: u32 = 16;
-
 /// What the system tells of at a time.
 const EVENTS: usize = 128;
-
-/// Longest pause without a look at what there is to do.
-const PAUSE: Duration = Duration::from_millis(100);

@@ -31,7 +31,7 @@ pub(super) struct Road {
     pub(super) tally: UpstreamTally,
 }
 
-/// When a question is late.
+/// A question that was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     /// The place of its socket.

@@ -184,7 +184,7 @@ async fn a_late_answer_is_read_from_the_socket_that_asked() {
 #[tokio::test]
 async fn those_behind_slow_ones_are_not_held_up() {
     // A lane waits for 250 ms at most.
-    const SLOW: u64 = 200;
+    const SLOW: u64 = 125;
     for is_busy in [false, true] {
         let upstream = FakeUpstream::start(|query| {
             let is_slow = query.qname.to_string().starts_with("slow");
@@ -192,9 +192,7 @@ async fn those_behind_slow_ones_are_not_held_up() {
         });
         let upstream = upstream.await.unwrap();
         let setup = Setup::new(&[&upstream], |_| {}).await;
-        if is_busy {
-            setup.lane.keep_busy();
-        }
+        setup.lane.keep_busy(is_busy);
         let ask = |kind: &'static str| {
             let setup = &setup;
             (0..40).map(move |number| async move {
@@ -208,7 +206,7 @@ async fn those_behind_slow_ones_are_not_held_up() {
         let least = slow.iter().min().unwrap();
         assert!(least.as_millis() >= u128::from(SLOW), "{least:?}");
         let most = prompt.iter().max().unwrap();
-        assert!(most.as_millis() < u128::from(SLOW / 2), "{most:?}");
+        assert!(most.as_millis() < u128::from(SLOW), "{most:?}");
         assert_eq!(in_lane(&setup), 80);
     }
 }
@@ -227,13 +225,13 @@ async fn forged_answers_are_passed_over() {
     })
     .await
     .unwrap();
-    let setup = Setup::new(&[&upstream], |_| {}).await;
-    for (name, total) in [("a.example", 1), ("c.example", 2)] {
-        let answer = setup.ask(&question(name)).await.unwrap();
+    for is_busy in [false, true] {
+        let setup = Setup::new(&[&upstream], |_| {}).await;
+        setup.lane.keep_busy(is_busy);
+        let answer = setup.ask(&question("a.example")).await.unwrap();
         let record = answer.message.records().next().unwrap();
         assert_eq!(record.rdata(), [192, 0, 2, 9]);
-        assert_eq!(in_lane(&setup), total);
-        setup.lane.keep_busy();
+        assert_eq!(in_lane(&setup), 1);
     }
 }
 
@@ -242,10 +240,11 @@ async fn a_port_comes_back_after_many_others_and_so_often() {
     let upstream = FakeUpstream::answering().await.unwrap();
     let setup = Setup::new(&[&upstream], |_| {}).await;
     let total = 6_000;
-    // Half of them where nothing is waited for.
-    ports(&setup, &upstream, "w", total / 2).await;
-    setup.lane.keep_busy();
-    ports(&setup, &upstream, "n", total / 2).await;
+    // Some of them where nothing is waited for.
+    for (name, is_busy) in [("a", false), ("b", true), ("c", false)] {
+        setup.lane.keep_busy(is_busy);
+        ports(&setup, &upstream, name, total / 3).await;
+    }
     let queries = upstream.queries();
     let ports: Vec<u16> = queries.iter().map(|it| it.source.port()).collect();
     let mut last = HashMap::new();
@@ -281,15 +280,14 @@ async fn reach_while_idle(is_busy: bool) {
     });
     let upstream = upstream.await.unwrap();
     let setup = Setup::new(&[&upstream], |_| {}).await;
-    if is_busy {
-        setup.lane.keep_busy();
-    }
+    setup.lane.keep_busy(is_busy);
     let first = ports(&setup, &upstream, "first", 1_100).await;
     let second = ports(&setup, &upstream, "guess", 5).await;
     assert!(second.is_subset(&first), "they are used again");
     tokio::time::sleep(PAUSE).await;
     let third = ports(&setup, &upstream, "third", 1_100).await;
     assert!(third.is_disjoint(&second), "these are not");
+    assert!(!third.is_disjoint(&first), "all others are");
 }
 
 #[tokio::test]

@@ -124,6 +124,9 @@ impl LaneThread {
                     lane.leave_all(each);
                 } else {
                     let waits = !busy.load(Ordering::Relaxed);
+                    if !waits {
+                        std::thread::yield_now();
+                    }
                     lane.poll(waits.then(|| rung.as_fd()), each);
                 }
                 for (end, arrival) in arrivals {
@@ -149,9 +152,9 @@ impl LaneThread {
         self.bell.send(&[0]).unwrap();
     }
 
-    /// Has it wait for nothing from now on.
-    pub(crate) fn keep_busy(&self) {
-        self.is_busy.store(true, Ordering::Relaxed);
+    /// Has it wait for nothing from now on, or wait again.
+    pub(crate) fn keep_busy(&self, is_busy: bool) {
+        self.is_busy.store(is_busy, Ordering::Relaxed);
         self.bell.send(&[0]).unwrap();
     }
 
