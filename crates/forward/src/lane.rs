@@ -9,7 +9,8 @@
 //! [`Unfinished`], with the socket, as if it had begun there.
 //!
 //! Its sockets are its own and used again as [`crate::idle`] tells. One that
-//! something has reached while it was idle is closed when its turn comes.
+//! something has reached while it was idle is closed when its turn comes, or its
+//! time is up; until then the kernel keeps what reached it.
 
 mod road;
 mod sight;
