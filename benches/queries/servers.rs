@@ -323,6 +323,9 @@ pub(crate) const ECHO: &str = "echo";
 /// Name of this server as it is by default.
 pub(crate) const PORTOLAN: &str = "portolan";
 
+/// The image's binary, where one of that name takes part (`--binary`).
+pub(crate) const IMAGE: &str = "image";
+
 /// The same without metrics.
 pub(crate) const NO_METRICS: &str = "portolan, no metrics";
 

@@ -158,7 +158,7 @@ const fn target(scenario: Scenario, what: &'static str, bar: Bar) -> Target {
 }
 
 /// Where and what, in the order of the table.
-const TARGETS: [Target; 24] = [
+const TARGETS: [Target; 26] = [
     target(Scenario::Many, MANY, Bar::Responses(0.92, servers::ECHO)),
     target(Scenario::Many, MANY, Bar::Responses(1.0, servers::NSD)),
     target(Scenario::Many, MANY, Bar::Responses(1.0, servers::KNOT)),
@@ -223,6 +223,22 @@ const TARGETS: [Target; 24] = [
     },
     target(Scenario::Many, "memory, 10,000 names", Bar::Memory(10.0)),
     target(Scenario::Large, "memory, 100,000 names", Bar::Memory(30.0)),
+    Target {
+        own: servers::IMAGE,
+        ..target(
+            Scenario::Many,
+            "memory of the image's binary, 10,000 names",
+            Bar::Memory(10.0),
+        )
+    },
+    Target {
+        own: servers::IMAGE,
+        ..target(
+            Scenario::Large,
+            "memory of the image's binary, 100,000 names",
+            Bar::Memory(30.0),
+        )
+    },
 ];
 
 /// Nanoseconds that an answer of a table of so many names may take.
