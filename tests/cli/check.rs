@@ -104,6 +104,17 @@ fn a_file_with_mistakes_is_refused_with_all_of_them() -> anyhow::Result<()> {
 }
 
 #[test]
+fn what_a_file_has_does_not_steer_the_terminal() -> anyhow::Result<()> {
+    let corefile = ".:5399 {\n \u{1b}[31mfoo\u{1b}]0;owned\u{7} x\n}\n";
+    let ended = run(&["check", "bad"], &[("bad", corefile)])?;
+    ended.ensure_code(1)?;
+    ensure!(ended.stderr.contains("[31mfoo"), "{ended:?}");
+    let is_obeyed = |c: char| c.is_control() && c != '\n';
+    ensure!(!ended.stderr.contains(is_obeyed), "{ended:?}");
+    Ok(())
+}
+
+#[test]
 fn the_built_in_configuration_is_valid() -> anyhow::Result<()> {
     let ended = run(&["check"], &[])?;
     ended.ensure_code(0)?;

@@ -130,7 +130,16 @@ fn print(text: &str) {
     drop(writeln!(std::io::stdout(), "{text}"));
 }
 
-/// Prints a line for the operator; a closed pipe is no error.
+/// Prints lines for the operator; a closed pipe is no error. What they quote may
+/// have control characters, which are not the terminal's to obey.
 fn complain(text: &str) {
-    drop(writeln!(std::io::stderr(), "{text}"));
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\n' {
+            shown.extend(character.escape_debug());
+        } else {
+            shown.push(character);
+        }
+    }
+    drop(writeln!(std::io::stderr(), "{shown}"));
 }
