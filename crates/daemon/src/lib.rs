@@ -35,6 +35,8 @@ mod yielding;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use portolan_telemetry::log;
+
 use crate::ask::Method;
 use crate::cli::{Cli, Command};
 use crate::load::Origin;
@@ -133,13 +135,10 @@ fn print(text: &str) {
 /// Prints lines for the operator; a closed pipe is no error. What they quote may
 /// have control characters, which are not the terminal's to obey.
 fn complain(text: &str) {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() && character != '\n' {
-            shown.extend(character.escape_debug());
-        } else {
-            shown.push(character);
-        }
+    let mut shown = String::with_capacity(text.len() + 1);
+    for line in text.lines() {
+        log::escape(line, &mut shown);
+        shown.push('\n');
     }
-    drop(writeln!(std::io::stderr(), "{shown}"));
+    drop(write!(std::io::stderr(), "{shown}"));
 }

@@ -198,7 +198,6 @@ impl<T: Asks> Lane<T> {
             key,
             number: socket.number,
             uses: socket.connected.uses,
-            sent: now,
             due: departure.first.due(now),
         };
         road.sent.push_back(ticket);
@@ -219,9 +218,9 @@ impl<T: Asks> Lane<T> {
         Ok(())
     }
 
-    /// Hands what it sees to have arrived, and what is late, to `each`. Waits for the first
-    /// of that before, if it is to wait for something to read at a socket of the
-    /// thread's own as well, or for a tenth of a second.
+    /// Hands what it sees to have arrived, and what is late, to `each`. Waits for
+    /// the first of that before, if it is to wait for something to read at a socket
+    /// of the thread's own as well, or for a tenth of a second.
     ///
     /// That socket sends all responses. It is in no epoll: poll(2) holds it while
     /// it waits, and no longer.

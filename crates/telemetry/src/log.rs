@@ -43,6 +43,7 @@ use self::layer::LineLayer;
 use self::queue::Queue;
 
 pub use self::queue::DroppedLines;
+pub use self::text::escape;
 
 /// What log lines look like and which are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

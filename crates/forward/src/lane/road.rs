@@ -40,8 +40,6 @@ pub(super) struct Ticket {
     pub(super) number: u64,
     /// Which of its queries.
     pub(super) uses: u32,
-    /// When it was sent.
-    pub(super) sent: Instant,
     /// When it is late.
     pub(super) due: Instant,
 }

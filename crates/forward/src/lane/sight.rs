@@ -120,13 +120,20 @@ impl<T: Asks> Lane<T> {
                         self.watch(ticket.key, each);
                     }
                 }
-            } else if now.saturating_duration_since(ticket.sent) >= PROMPT {
+            } else if self.is_slow(ticket.key, now) {
                 self.watch(ticket.key, each);
             } else if let Some(road) = self.roads.get_mut(index) {
                 road.near.insert(silent, ticket);
                 silent += 1;
             }
         }
+    }
+
+    /// Whether a socket waits for an answer that has taken [`PROMPT`].
+    fn is_slow(&self, key: usize, now: Instant) -> bool {
+        let flight = self.sockets.get(key).and_then(|socket| socket.flight);
+        let flight = flight.and_then(|place| self.flights.get(place));
+        flight.is_some_and(|flight| now.saturating_duration_since(flight.started) >= PROMPT)
     }
 
     /// Reads the sockets that are watched and have something to say.

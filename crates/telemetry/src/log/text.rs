@@ -118,7 +118,7 @@ fn key(field: &Field) -> &str {
 }
 
 /// Appends `text` with its control characters escaped.
-fn escape(text: &str, out: &mut String) {
+pub fn escape(text: &str, out: &mut String) {
     for character in text.chars() {
         match character {
             '\n' => out.push_str("\\n"),
